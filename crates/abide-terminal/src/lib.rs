@@ -1,0 +1,16 @@
+//! Terminal sessions: programs on pseudo-terminals that survive their window, their client and their daemon.
+//!
+//! A session is a program, its identity and its recorded output. The daemon keeps many of them; each program
+//! belongs to a holder process of its own, so that a daemon may die at any time. Clients see a session through
+//! protocol v1: one of them owns it and may type, others observe.
+//!
+//! What this crate is not: it draws no windows and no panes, it parses escape sequences only through
+//! `abide-screen`, and it listens on no network.
+
+mod ids;
+mod record;
+
+pub use ids::{
+    ByteOffset, ClientId, DaemonEpoch, EventNumber, Incarnation, InputOffset, InvalidId, OwnerEpoch, SessionId,
+};
+pub use record::{Cause, Exit, ExitKind, KillRecord, Record, Recovery, Restore, State, Survivor, Takeover};
