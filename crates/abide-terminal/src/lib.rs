@@ -7,7 +7,9 @@
 //! What this crate is not: it draws no windows and no panes, it parses escape sequences only through
 //! `abide-screen`, and it listens on no network.
 
+pub mod client;
 mod ids;
+pub mod protocol;
 mod record;
 
 pub use ids::{
