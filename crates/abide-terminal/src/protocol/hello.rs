@@ -36,9 +36,9 @@ pub struct ClientInfo {
     pub version: String,
 }
 
-/// The first frame of a connection, within 2 s.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename = "hello", deny_unknown_fields)]
+/// The first frame of a connection, within 2 s; [`read_hello`](super::read_hello) reads it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename = "hello")]
 pub struct Hello {
     /// Echoed in the answer.
     pub id: RequestId,
@@ -51,7 +51,7 @@ pub struct Hello {
     /// What the connection is for.
     pub role: Role,
     /// The program, for logs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<ClientInfo>,
 }
 
