@@ -8,7 +8,9 @@
 //! `abide-screen`, and it listens on no network.
 
 mod ids;
+pub mod procs;
 mod record;
+pub mod recover;
 
 pub use ids::{
     ByteOffset, ClientId, DaemonEpoch, EventNumber, Incarnation, InputOffset, InvalidId, OwnerEpoch, SessionId,
