@@ -8,9 +8,13 @@
 //! `abide-screen`, and it listens on no network.
 
 mod ids;
+pub mod kill;
 pub mod procs;
+pub mod program;
 mod record;
 pub mod recover;
+#[cfg(test)]
+mod test_dir;
 
 pub use ids::{
     ByteOffset, ClientId, DaemonEpoch, EventNumber, Incarnation, InputOffset, InvalidId, OwnerEpoch, SessionId,

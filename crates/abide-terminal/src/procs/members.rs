@@ -239,11 +239,12 @@ mod tests {
             process(202, 40, 201),
             Process { terminal: TTY, ..process(204, 40, 1) },
             Process { group: 201, ..process(205, 40, 1) },
+            Process { session: 100, ..process(206, 40, 1) },
             process(300, 40, 1),
             process(400, 40, 1),
         ]);
         let mut members = Members::new(leader());
-        assert_eq!(world.find(&mut members, &table), [100, 201, 202, 203, 204, 205, 300]);
+        assert_eq!(world.find(&mut members, &table), [100, 201, 202, 203, 204, 205, 206, 300]);
     }
 
     #[test]
@@ -303,7 +304,7 @@ mod tests {
         let world = World::new();
         let mut members = Members::new(leader());
         let mut table = machine();
-        table.push(Process { session: 100, ..process(201, 40, 100) });
+        table.push(Process { session: 100, group: 100, ..process(201, 40, 100) });
         world.find(&mut members, &table);
         table.pop();
         table.push(process(201, 40, 1));
@@ -324,6 +325,16 @@ mod tests {
         world.marked.extend([202, DAEMON, 60]);
         assert_eq!(world.left(&table, Some(reused)), [202]);
         assert_eq!(world.left(&table, None), [202]);
+    }
+
+    #[test]
+    fn init_is_never_found_even_if_the_way_to_it_is_not_in_the_table() {
+        let mut world = World::new();
+        world.in_cgroup.insert(1);
+        let mut table = machine();
+        table.retain(|process| process.id.pid != 40);
+        table[0] = process(1, 30, 0);
+        assert_eq!(world.find(&mut Members::new(leader()), &table), [100]);
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! Nothing that lives is ended by a decision, but for the processes of a holder that is dead (`zombie`), and orphans
 //! where the configuration says so.
 
+use abide_wire::Code;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ByteOffset, DaemonEpoch, Incarnation};
@@ -132,8 +133,9 @@ pub enum Orphans {
 pub struct Decision {
     /// The outcome that is recorded and reported; none if there is nothing to report.
     pub outcome: Option<Outcome>,
-    /// Why it is not alive or properly ended.
-    pub code: Option<Failure>,
+    /// Why it is not alive or properly ended: `HOLDER_PROTO_UNSUPPORTED`, `HOLDER_UNRESPONSIVE`, `HOLDER_LOST`,
+    /// `HOST_REBOOTED` or `JOURNAL_MISSING`.
+    pub code: Option<Code>,
     /// What is done about the session.
     pub session: SessionEffect,
     /// What is done about the holder that answered.
@@ -167,34 +169,6 @@ impl Outcome {
             Self::Unrecoverable => "unrecoverable",
             Self::Orphan => "orphan",
             Self::Pending => "pending",
-        }
-    }
-}
-
-/// The codes that a decision can carry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Failure {
-    /// A holder of an unknown version.
-    HolderProtoUnsupported,
-    /// A holder that cannot be spoken with now.
-    HolderUnresponsive,
-    /// The holder died in this boot.
-    HolderLost,
-    /// The machine was started anew.
-    HostRebooted,
-    /// A holder without a record.
-    JournalMissing,
-}
-
-impl Failure {
-    /// The code in events, reports and answers.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::HolderProtoUnsupported => "HOLDER_PROTO_UNSUPPORTED",
-            Self::HolderUnresponsive => "HOLDER_UNRESPONSIVE",
-            Self::HolderLost => "HOLDER_LOST",
-            Self::HostRebooted => "HOST_REBOOTED",
-            Self::JournalMissing => "JOURNAL_MISSING",
         }
     }
 }
@@ -281,10 +255,10 @@ pub enum HolderEffect {
 pub fn decide(facts: &Facts) -> Decision {
     match facts.probe {
         Probe::None => without_holder(facts),
-        Probe::UnknownVersion => pending(Failure::HolderProtoUnsupported),
-        Probe::Silent => pending(Failure::HolderUnresponsive),
+        Probe::UnknownVersion => pending(Code::HolderProtoUnsupported),
+        Probe::Silent => pending(Code::HolderUnresponsive),
         // Its pids and times mean nothing here, and it may be in another daemon's care: it is not lost, only out of reach.
-        Probe::Pong(pong) if !pong.same_session || pong.boot != facts.boot => pending(Failure::HolderUnresponsive),
+        Probe::Pong(pong) if !pong.same_session || pong.boot != facts.boot => pending(Code::HolderUnresponsive),
         Probe::Pong(pong) => match facts.session.filter(|session| serves(session, &pong)) {
             Some(_) => adopted(if pong.child == Child::Ended { Outcome::Ended } else { Outcome::Alive }),
             None => stray(facts, &pong),
@@ -307,7 +281,7 @@ fn serves(session: &Session, pong: &Pong) -> bool {
     open && session.incarnation == pong.incarnation
 }
 
-fn pending(code: Failure) -> Decision {
+fn pending(code: Code) -> Decision {
     Decision {
         outcome: Some(Outcome::Pending),
         code: Some(code),
@@ -325,7 +299,7 @@ fn stray(facts: &Facts, pong: &Pong) -> Decision {
     let ahead = facts.session.is_none_or(|session| pong.incarnation > session.incarnation);
     let orphan = |session, holder| Decision {
         outcome: Some(Outcome::Orphan),
-        code: Some(Failure::JournalMissing),
+        code: Some(Code::JournalMissing),
         session,
         holder,
     };
@@ -348,7 +322,7 @@ fn without_holder(facts: &Facts) -> Decision {
         return Decision { outcome: None, code: None, session: SessionEffect::None, holder: HolderEffect::None };
     };
     let same_boot = session.boot == facts.boot;
-    let loss = if same_boot { Failure::HolderLost } else { Failure::HostRebooted };
+    let loss = if same_boot { Code::HolderLost } else { Code::HostRebooted };
     let never_ran = session.stage == Stage::Accepted;
     // What is left of a program that ended by itself keeps running, as on any terminal.
     let ended = session.stage == Stage::Exited;

@@ -35,7 +35,7 @@ fn exit_file(output_head: u64) -> ExitFile {
 }
 
 #[track_caller]
-fn check(facts: &Facts, outcome: Option<Outcome>, code: Option<Failure>, session: SessionEffect, holder: HolderEffect) {
+fn check(facts: &Facts, outcome: Option<Outcome>, code: Option<Code>, session: SessionEffect, holder: HolderEffect) {
     assert_eq!(decide(facts), Decision { outcome, code, session, holder }, "{facts:?}");
 }
 
@@ -68,10 +68,21 @@ fn a_holder_that_waits_for_its_start_is_adopted() {
 }
 
 #[test]
+fn a_holder_that_waits_for_its_start_is_not_that_of_a_program_that_ran() {
+    for (stage, effect) in [
+        (Stage::Running, ends(ExitSource::Loss, Missing::Unknown)),
+        (Stage::Exited, SessionEffect::Finalize { missing: Missing::Unknown }),
+    ] {
+        let facts = held(stage, Child::NotStarted);
+        check(&facts, Some(Outcome::Unrecoverable), Some(Code::HolderLost), effect, HolderEffect::Hangup);
+    }
+}
+
+#[test]
 fn a_holder_of_an_unknown_version_is_left_alone() {
     for session in [None, Some(session(Stage::Running)), Some(session(Stage::Finalized))] {
         let facts = facts(session, Probe::UnknownVersion);
-        let code = Some(Failure::HolderProtoUnsupported);
+        let code = Some(Code::HolderProtoUnsupported);
         check(&facts, Some(Outcome::Pending), code, SessionEffect::None, HolderEffect::LeaveAlone);
     }
 }
@@ -79,7 +90,7 @@ fn a_holder_of_an_unknown_version_is_left_alone() {
 #[test]
 fn a_silent_holder_is_left_alone() {
     let facts = facts(Some(Session { boot: BEFORE, ..session(Stage::Running) }), Probe::Silent);
-    let code = Some(Failure::HolderUnresponsive);
+    let code = Some(Code::HolderUnresponsive);
     check(&facts, Some(Outcome::Pending), code, SessionEffect::None, HolderEffect::LeaveAlone);
 }
 
@@ -89,7 +100,7 @@ fn a_holder_of_another_boot_or_place_is_out_of_reach() {
     let another_session = Pong { same_session: false, ..pong(Child::Ended) };
     for pong in [another_boot, another_session] {
         let facts = facts(Some(session(Stage::Running)), Probe::Pong(pong));
-        let code = Some(Failure::HolderUnresponsive);
+        let code = Some(Code::HolderUnresponsive);
         check(&facts, Some(Outcome::Pending), code, SessionEffect::None, HolderEffect::LeaveAlone);
     }
 }
@@ -106,7 +117,7 @@ fn an_exit_file_tells_the_true_end() {
 
 #[test]
 fn an_exit_file_ahead_of_the_log_counts_what_is_missing() {
-    for (boot, code) in [(HERE, Failure::HolderLost), (BEFORE, Failure::HostRebooted)] {
+    for (boot, code) in [(HERE, Code::HolderLost), (BEFORE, Code::HostRebooted)] {
         let session = Some(Session { boot, restore: Restore::Command, ..session(Stage::Running) });
         let facts = Facts { exit_file: Some(exit_file(101)), ..facts(session, Probe::None) };
         let effect = ends(ExitSource::File, Missing::Bytes(1));
@@ -125,7 +136,7 @@ fn processes_of_a_dead_holder_are_ended() {
     for stage in [Stage::Starting, Stage::Running, Stage::Terminating] {
         let facts = Facts { processes_left: true, ..lost(stage) };
         let effect = SessionEffect::KillLeft { then: AfterLoss::Nothing };
-        check(&facts, Some(Outcome::Zombie), Some(Failure::HolderLost), effect, HolderEffect::None);
+        check(&facts, Some(Outcome::Zombie), Some(Code::HolderLost), effect, HolderEffect::None);
     }
 }
 
@@ -133,7 +144,7 @@ fn processes_of_a_dead_holder_are_ended() {
 fn a_program_gone_with_its_holder_is_lost() {
     for stage in [Stage::Starting, Stage::Running, Stage::Terminating] {
         let effect = ends(ExitSource::Loss, Missing::Unknown);
-        check(&lost(stage), Some(Outcome::Unrecoverable), Some(Failure::HolderLost), effect, HolderEffect::None);
+        check(&lost(stage), Some(Outcome::Unrecoverable), Some(Code::HolderLost), effect, HolderEffect::None);
     }
 }
 
@@ -143,14 +154,14 @@ fn nothing_survives_another_boot() {
         let session = Some(Session { boot: BEFORE, ..session(stage) });
         let facts = Facts { processes_left: true, ..facts(session, Probe::None) };
         let effect = ends(ExitSource::Loss, missing);
-        check(&facts, Some(Outcome::Unrecoverable), Some(Failure::HostRebooted), effect, HolderEffect::None);
+        check(&facts, Some(Outcome::Unrecoverable), Some(Code::HostRebooted), effect, HolderEffect::None);
     }
 }
 
 #[test]
 fn a_living_program_without_a_record_follows_the_policy_on_orphans() {
     let later = Session { incarnation: Incarnation(1), ..session(Stage::Running) };
-    let code = Some(Failure::JournalMissing);
+    let code = Some(Code::JournalMissing);
     for recorded in [None, Some(later), Some(Session { stage: Stage::Finalized, ..later })] {
         let adopt = facts(recorded, Probe::Pong(pong(Child::Alive)));
         check(&adopt, Some(Outcome::Orphan), code, SessionEffect::TakeIn, HolderEffect::Adopt);
@@ -166,7 +177,7 @@ fn a_living_program_of_a_closed_incarnation_is_named_and_left_alone() {
     for incarnation in [Incarnation(2), Incarnation(3)] {
         let closed = Session { incarnation, ..session(Stage::Finalized) };
         let facts = facts(Some(closed), Probe::Pong(pong(Child::Alive)));
-        let code = Some(Failure::JournalMissing);
+        let code = Some(Code::JournalMissing);
         check(&facts, Some(Outcome::Orphan), code, SessionEffect::None, HolderEffect::LeaveAlone);
     }
 }
@@ -186,10 +197,10 @@ fn an_open_session_is_decided_beside_a_holder_that_is_not_its_own() {
     let next = Session { incarnation: Incarnation(3), ..session(Stage::Running) };
     let ended = facts(Some(next), Probe::Pong(pong(Child::Ended)));
     let lost = ends(ExitSource::Loss, Missing::Unknown);
-    check(&ended, Some(Outcome::Unrecoverable), Some(Failure::HolderLost), lost, HolderEffect::Hangup);
+    check(&ended, Some(Outcome::Unrecoverable), Some(Code::HolderLost), lost, HolderEffect::Hangup);
 
     let alive = Facts { processes_left: true, ..facts(Some(next), Probe::Pong(pong(Child::Alive))) };
-    check(&alive, Some(Outcome::Unrecoverable), Some(Failure::HolderLost), lost, HolderEffect::LeaveAlone);
+    check(&alive, Some(Outcome::Unrecoverable), Some(Code::HolderLost), lost, HolderEffect::LeaveAlone);
 }
 
 #[test]
@@ -197,9 +208,9 @@ fn an_exited_session_keeps_its_end() {
     let exited = lost(Stage::Exited);
     let cases = [
         (Some(exit_file(100)), HERE, Outcome::Ended, None, Missing::Nothing),
-        (Some(exit_file(130)), HERE, Outcome::Unrecoverable, Some(Failure::HolderLost), Missing::Bytes(30)),
-        (None, HERE, Outcome::Unrecoverable, Some(Failure::HolderLost), Missing::Unknown),
-        (None, BEFORE, Outcome::Unrecoverable, Some(Failure::HostRebooted), Missing::Unknown),
+        (Some(exit_file(130)), HERE, Outcome::Unrecoverable, Some(Code::HolderLost), Missing::Bytes(30)),
+        (None, HERE, Outcome::Unrecoverable, Some(Code::HolderLost), Missing::Unknown),
+        (None, BEFORE, Outcome::Unrecoverable, Some(Code::HostRebooted), Missing::Unknown),
     ];
     for (exit_file, boot, outcome, code, missing) in cases {
         let session = exited.session.map(|session| Session { boot, restore: Restore::Command, ..session });
