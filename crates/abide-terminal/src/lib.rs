@@ -9,12 +9,15 @@
 
 pub mod client;
 mod ids;
-pub mod protocol;
 pub mod kill;
 pub mod procs;
 pub mod program;
+pub mod protocol;
 mod record;
 pub mod recover;
+mod refusals;
+pub mod session;
+pub mod store;
 #[cfg(test)]
 mod test_dir;
 

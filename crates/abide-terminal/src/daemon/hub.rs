@@ -1,0 +1,108 @@
+//! The way to the one task that owns all sessions, and what it is told.
+
+use std::sync::Arc;
+
+use abide_journal::{Error as JournalError, Lsn};
+use abide_wire::RequestId;
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use super::connection::ConnectionId;
+use super::outbox::{self, Outbox};
+use super::pump::Link;
+use super::viewer::Viewer;
+use crate::ids::{InputOffset, OwnerEpoch, SessionId};
+use crate::protocol::{self, ControlRequest, Hello, WindowSize, WireError};
+use crate::session::{Input, StreamId};
+
+/// Messages that wait for the task; who sends more waits.
+const QUEUE_MAX: usize = 1_024;
+
+/// What connections need to know of the configuration.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) connections_max: usize,
+    pub(super) outbox: outbox::Limits,
+}
+
+/// The way to the task. Clones are cheap.
+#[derive(Debug, Clone)]
+pub(super) struct Hub {
+    queue: mpsc::Sender<Msg>,
+    limits: Arc<Limits>,
+}
+
+impl Hub {
+    pub(super) fn new(limits: Limits) -> (Self, mpsc::Receiver<Msg>) {
+        let (queue, messages) = mpsc::channel(QUEUE_MAX);
+        (Self { queue, limits: Arc::new(limits) }, messages)
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Tells the task, which may be busy: then this waits.
+    pub(super) async fn tell(&self, message: Msg) {
+        // The task ends last; a message that it takes no more is one that nobody needs.
+        let _ = self.queue.send(message).await;
+    }
+
+    /// Tells the task unless its queue is full. Whether it was told.
+    pub(super) fn try_tell(&self, message: Msg) -> bool {
+        self.queue.try_send(message).is_ok()
+    }
+}
+
+/// What a client sends on a stream.
+#[derive(Debug)]
+pub(super) enum StreamInput {
+    /// Input of the owner.
+    Bytes { epoch: OwnerEpoch, offset: InputOffset, bytes: Bytes },
+    /// The owner's window changed its size.
+    Resize(WindowSize),
+    /// Asks how much input was applied.
+    InputState,
+    /// Ends the stream.
+    Detach,
+}
+
+/// A stream that was granted, or why not.
+pub(super) type Granted = Result<(StreamId, Viewer), WireError>;
+
+/// What the task is told.
+pub(super) enum Msg {
+    /// A connection greeted. The answer is the frame to send.
+    Hello {
+        connection: ConnectionId,
+        hello: Hello,
+        outbox: Outbox,
+        reply: oneshot::Sender<Result<Bytes, WireError>>,
+    },
+    /// A request of a control connection. The permit is one of those that bound what it leaves unanswered.
+    Request { connection: ConnectionId, id: RequestId, request: ControlRequest, permit: OwnedSemaphorePermit },
+    /// A stream connection attaches.
+    Attach { connection: ConnectionId, id: RequestId, attach: protocol::Attach, reply: oneshot::Sender<Granted> },
+    /// From a stream that is attached.
+    FromStream(StreamId, StreamInput),
+    /// A connection has ended.
+    Closed(ConnectionId),
+    /// Something happened to a session.
+    Session(SessionId, Input),
+    /// A session's holder was adopted; its frames follow as inputs.
+    Adopted(SessionId, Link),
+    /// Input of a session may have been written to its PTY.
+    Applied(SessionId),
+    /// A session's log was created, or its creation was refused.
+    LogCreated(SessionId, Result<abide_journal::Log, JournalError>),
+    /// A session's log was dropped.
+    LogDropped(SessionId),
+    /// A transition that was given to the journal was not written.
+    AppendFailed(Lsn, JournalError),
+    /// The journal takes nothing more: the daemon must start anew.
+    Poisoned(JournalError),
+    /// Answers of a session's model to its program's queries.
+    Inject(SessionId, Vec<u8>),
+    /// Stop; with `true` another daemon follows.
+    Stop(bool),
+}
