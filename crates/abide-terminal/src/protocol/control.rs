@@ -107,9 +107,10 @@ requests! {
 }
 
 impl ControlRequest {
-    /// Whether it may be sent again when its answer was lost: all but a create without a key.
+    /// Whether it may be sent again when its answer was lost: all but a create without a key, and a shutdown, which
+    /// would meet the next daemon.
     pub fn is_repeatable(&self) -> bool {
-        !matches!(self, Self::Create(Create { key: None, .. }))
+        !matches!(self, Self::Create(Create { key: None, .. }) | Self::Shutdown(_))
     }
 
     /// The session it is about, where it names one.
