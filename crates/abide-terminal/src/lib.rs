@@ -10,7 +10,13 @@
 pub mod client;
 mod ids;
 pub mod protocol;
+pub mod kill;
+pub mod procs;
+pub mod program;
 mod record;
+pub mod recover;
+#[cfg(test)]
+mod test_dir;
 
 pub use ids::{
     ByteOffset, ClientId, DaemonEpoch, EventNumber, Incarnation, InputOffset, InvalidId, OwnerEpoch, SessionId,

@@ -1,0 +1,3 @@
+//! What a starting daemon makes of the sessions and holders that it finds.
+
+pub mod decide;
