@@ -7,12 +7,15 @@
 //! What this crate is not: it draws no windows and no panes, it parses escape sequences only through
 //! `abide-screen`, and it listens on no network.
 
+pub mod dirs;
 mod ids;
 pub mod kill;
+pub mod lock;
 pub mod procs;
 pub mod program;
 mod record;
 pub mod recover;
+mod sys;
 #[cfg(test)]
 mod test_dir;
 
