@@ -8,13 +8,16 @@
 //! `abide-screen`, and it listens on no network.
 
 pub mod client;
+pub mod dirs;
 mod ids;
-pub mod protocol;
 pub mod kill;
+pub mod lock;
 pub mod procs;
 pub mod program;
+pub mod protocol;
 mod record;
 pub mod recover;
+mod sys;
 #[cfg(test)]
 mod test_dir;
 

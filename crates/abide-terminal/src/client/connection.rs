@@ -169,7 +169,8 @@ impl Connection {
 
     fn starts_daemon(&self, now: Instant) -> bool {
         let late = if self.was_open { now.since(self.away_since) >= START_AFTER } else { self.failed };
-        let again = self.started_at.is_none_or(|at| now.since(at) >= START_AGAIN);
+        // A daemon that was never reached is started once: if it does not serve then, somebody must look.
+        let again = self.started_at.is_none_or(|at| self.was_open && now.since(at) >= START_AGAIN);
         self.identity.may_start && late && again
     }
 

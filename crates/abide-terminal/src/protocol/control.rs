@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::answer::{Created, Inspected, Killed, Listed, Nothing, RecoveryReport, Released, Resized, TakenOver};
 use super::fields::{self, Key, Name, SessionRef};
 use super::frame::message_frame;
-use super::signal::Signal;
 use super::strict::{FieldError, Fields};
 use crate::ids::{ClientId, OwnerEpoch, SessionId};
+use crate::kill::Signal;
 use crate::record::{State, Takeover};
 
 /// A request, the name of its type, and the result of its `ok`.
