@@ -8,8 +8,10 @@
 //! `abide-screen`, and it listens on no network.
 
 pub mod client;
+pub mod dirs;
 mod ids;
 pub mod kill;
+pub mod lock;
 pub mod procs;
 pub mod program;
 pub mod protocol;
@@ -18,6 +20,7 @@ pub mod recover;
 mod refusals;
 pub mod session;
 pub mod store;
+mod sys;
 #[cfg(test)]
 mod test_dir;
 

@@ -109,12 +109,27 @@ mod tests {
 
     #[test]
     fn the_names_are_the_systems() {
-        let expected = [(libc::SIGHUP, "SIGHUP"), (libc::SIGKILL, "SIGKILL"), (libc::SIGTERM, "SIGTERM")];
-        let more = [(libc::SIGCONT, "SIGCONT"), (libc::SIGWINCH, "SIGWINCH"), (libc::SIGSYS, "SIGSYS")];
-        for (number, name) in expected.into_iter().chain(more) {
-            let signal: Signal = name.parse().expect("a signal");
-            assert_eq!(i32::from(signal.number()), number);
+        let mut compared = 0;
+        macro_rules! compare {
+            ($($name:ident)*) => {
+                $(
+                    let signal = Signal::from_number(u8::try_from(libc::$name).expect("a signal")).expect("a signal");
+                    assert_eq!(signal.to_string(), stringify!($name));
+                    compared += 1;
+                )*
+            };
         }
+        compare! {
+            SIGHUP SIGINT SIGQUIT SIGILL SIGTRAP SIGABRT SIGBUS SIGFPE SIGKILL SIGUSR1 SIGSEGV SIGUSR2 SIGPIPE SIGALRM
+            SIGTERM SIGSTKFLT SIGCHLD SIGCONT SIGSTOP SIGTSTP SIGTTIN SIGTTOU SIGURG SIGXCPU SIGXFSZ SIGVTALRM SIGPROF
+            SIGWINCH SIGIO SIGPWR SIGSYS
+        }
+        assert_eq!(compared, NAMES.len());
+        let constants = [Signal::HUP, Signal::KILL, Signal::TERM, Signal::CONT];
+        assert_eq!(
+            constants.map(|signal| i32::from(signal.0)),
+            [libc::SIGHUP, libc::SIGKILL, libc::SIGTERM, libc::SIGCONT]
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 
-use super::sys;
+use crate::sys;
 
 /// The shell of a user who has none, and where a user's own is missing after a loss.
 pub(super) const SHELL_FALLBACK: &str = "/bin/sh";

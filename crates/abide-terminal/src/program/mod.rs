@@ -4,7 +4,6 @@ mod account;
 mod environment;
 mod failure;
 mod lookup;
-mod sys;
 mod terminfo;
 
 pub use account::Account;

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::answer::{Created, Inspected, Killed, Listed, Nothing, RecoveryReport, Released, Resized, TakenOver};
 use super::fields::{self, Key, Name, SessionRef};
 use super::frame::message_frame;
-use super::signal::Signal;
 use super::strict::{FieldError, Fields};
 use crate::ids::{ClientId, OwnerEpoch, SessionId};
+use crate::kill::Signal;
 use crate::record::{State, Takeover};
 
 /// A request, the name of its type, and the result of its `ok`.
@@ -107,9 +107,10 @@ requests! {
 }
 
 impl ControlRequest {
-    /// Whether it may be sent again when its answer was lost: all but a create without a key.
+    /// Whether it may be sent again when its answer was lost: all but a create without a key, and a shutdown, which
+    /// would meet the next daemon.
     pub fn is_repeatable(&self) -> bool {
-        !matches!(self, Self::Create(Create { key: None, .. }))
+        !matches!(self, Self::Create(Create { key: None, .. }) | Self::Shutdown(_))
     }
 
     /// The session it is about, where it names one.

@@ -18,10 +18,10 @@ mod frame;
 mod hello;
 pub mod limits;
 mod read;
-mod signal;
 mod stream;
 mod strict;
 
+pub use crate::kill::Signal;
 pub use answer::{
     Answer, ControlEvent, ControlMessage, Created, EntryOutcome, Inspected, Killed, Listed, Lost, Nothing,
     RecoveryReport, Released, ReportEntry, Resized, StreamInfo, TakenOver, UpgradeFailure,
@@ -35,7 +35,6 @@ pub use fields::{Key, Name, SessionRef};
 pub use frame::{Decoder, Frame, input_frame, message_frame, output_header, snapshot_header};
 pub use hello::{ClientInfo, Hello, HelloOk, Limits, Role};
 pub use read::{Refusal, read_control, read_hello, read_stream};
-pub use signal::Signal;
 pub use stream::{
     Attach, Attached, Detached, ExitTold, Former, Hole, InputApplied, Mode, OnLag, OwnershipChanged, SizeChanged,
     StartAt, StreamMessage, StreamRequest, WindowSize,

@@ -112,7 +112,7 @@ fn a_bad_field_is_named() {
         (r#"{"type":"inspect","id":"1"}"#, "session"),
         (r#"{"type":"inspect","id":"1","session":"a b"}"#, "session"),
         (r#"{"type":"kill","id":"1","session":"a","grace_ms":60001}"#, "grace_ms"),
-        (r#"{"type":"kill","id":"1","session":"a","signal":"SIGSTKFLT"}"#, "signal"),
+        (r#"{"type":"kill","id":"1","session":"a","signal":"SIGNAL"}"#, "signal"),
         (r#"{"type":"kill","id":"1","session":"a","force":1}"#, "force"),
         (r#"{"type":"create","id":"1","rows":24}"#, "cols"),
         (r#"{"type":"create","id":"1","cols":4097,"rows":24}"#, "cols"),

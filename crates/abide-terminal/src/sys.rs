@@ -1,28 +1,32 @@
-//! The C library's password database: the one call here that no safe library offers.
-//!
-//! `/etc/passwd` alone will not do: where users come from a directory service, they do not stand in it.
+//! What no safe library offers: the password database, and descriptors that are known by number only.
 
-#![expect(unsafe_code, reason = "getpwuid_r fills C strings into a buffer of the caller")]
+#![expect(
+    unsafe_code,
+    reason = "getpwuid_r fills C strings into a buffer of the caller; a number is no descriptor yet"
+)]
 
 use std::ffi::{CStr, OsString, c_char};
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::ptr;
 
-/// The fields of an entry that are of use here.
+/// The fields of an entry of the password database that are of use here.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) name: OsString,
-    pub(super) home: OsString,
-    pub(super) shell: OsString,
+pub(crate) struct Entry {
+    pub(crate) name: OsString,
+    pub(crate) home: OsString,
+    pub(crate) shell: OsString,
 }
 
 /// No entry is larger than this; a source that claims so is broken.
 const ENTRY_BYTES_MAX: usize = 1024 * 1024;
 
-/// Reads a user's entry; none if there is none.
-pub(super) fn entry_of(uid: u32) -> io::Result<Option<Entry>> {
+/// Reads a user's entry from the password database; none if there is none.
+///
+/// `/etc/passwd` alone will not do: where users come from a directory service, they do not stand in it.
+pub(crate) fn entry_of(uid: u32) -> io::Result<Option<Entry>> {
     let mut buffer: Vec<c_char> = vec![0; 1024];
     loop {
         let mut entry = MaybeUninit::<libc::passwd>::zeroed();
@@ -61,4 +65,20 @@ unsafe fn copy(text: *const c_char) -> OsString {
     }
     // SAFETY: promised by the caller.
     OsString::from_vec(unsafe { CStr::from_ptr(text) }.to_bytes().to_vec())
+}
+
+/// Takes over a descriptor that this process was started with, known by the number on its command line. The answer is
+/// a duplicate, which shares locks and connections with it; the number itself stays open until the process ends or
+/// executes another program. Neither is inherited by a program that this process starts.
+///
+/// # Errors
+/// The number is that of a standard stream, or of no open descriptor.
+pub(crate) fn inherit(number: RawFd) -> io::Result<OwnedFd> {
+    if number <= libc::STDERR_FILENO {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: the number is not -1, and is borrowed for two calls that answer EBADF if nothing is open there.
+    let original = unsafe { BorrowedFd::borrow_raw(number) };
+    rustix::io::fcntl_setfd(original, rustix::io::FdFlags::CLOEXEC)?;
+    Ok(rustix::io::fcntl_dupfd_cloexec(original, libc::STDERR_FILENO + 1)?)
 }
