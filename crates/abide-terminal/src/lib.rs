@@ -11,6 +11,7 @@ pub mod dirs;
 mod ids;
 pub mod kill;
 pub mod lock;
+pub mod names;
 pub mod procs;
 pub mod program;
 mod record;
