@@ -12,6 +12,7 @@ mod ids;
 pub mod kill;
 pub mod lock;
 pub mod names;
+pub mod options;
 pub mod procs;
 pub mod program;
 mod record;
