@@ -7,6 +7,7 @@
 //! What this crate is not: it draws no windows and no panes, it parses escape sequences only through
 //! `abide-screen`, and it listens on no network.
 
+pub mod client;
 pub mod dirs;
 mod ids;
 pub mod kill;
@@ -15,6 +16,7 @@ pub mod names;
 pub mod options;
 pub mod procs;
 pub mod program;
+pub mod protocol;
 mod record;
 pub mod recover;
 mod sys;
