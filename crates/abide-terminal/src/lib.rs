@@ -12,6 +12,8 @@ pub mod dirs;
 mod ids;
 pub mod kill;
 pub mod lock;
+pub mod names;
+pub mod options;
 pub mod procs;
 pub mod program;
 pub mod protocol;
