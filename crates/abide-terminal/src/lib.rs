@@ -8,6 +8,7 @@
 //! `abide-screen`, and it listens on no network.
 
 pub mod client;
+pub mod daemon;
 pub mod dirs;
 mod ids;
 pub mod kill;
@@ -22,6 +23,7 @@ pub mod recover;
 mod refusals;
 pub mod session;
 pub mod store;
+mod stream;
 mod sys;
 #[cfg(test)]
 mod test_dir;

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::ids::{ByteOffset, InputOffset};
 use crate::program::Failure;
-use crate::protocol::WireError;
+use crate::protocol::{UpgradeFailure, WireError};
 use crate::record::Record;
 
 /// Constructors for what the rules answer with. What a caller does about each is the code's page in
@@ -78,8 +78,18 @@ impl WireError {
         Self::new(Code::LimitObservers, format!("the session has its {max} observers"))
     }
 
-    pub(crate) fn sessions_limit(max: usize) -> Self {
+    pub(crate) fn sessions_limit(max: u32) -> Self {
         Self::new(Code::LimitSessions, format!("there are {max} sessions that have not ended"))
+    }
+
+    pub(crate) fn env(reason: &str) -> Self {
+        Self::new(Code::LimitEnv, reason)
+    }
+
+    pub(crate) fn upgrade_failed(failed: &UpgradeFailure) -> Self {
+        Self::new(Code::UpgradeFailed, format!("the daemon was not replaced: {}", failed.reason))
+            .with("phase", failed.phase.as_str())
+            .with("reason", failed.reason.as_str())
     }
 
     pub(crate) fn clients_limit() -> Self {

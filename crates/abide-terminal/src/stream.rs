@@ -1,6 +1,6 @@
 //! What a stream does next: a pure function of where it stands and what is there.
 
-use abide_journal::{Cursor, Level, Place, Tail};
+use abide_journal::{Cursor, Level, Log, Place};
 use abide_wire::Code;
 
 use crate::ids::ByteOffset;
@@ -65,13 +65,14 @@ fn is_behind(cursor: Cursor, end: Place) -> bool {
     }
 }
 
-/// The end of a log as a reader of this level sees it.
-pub(crate) fn end_at(tail: &Tail, level: Level) -> Place {
-    match level {
-        Level::Written => tail.written,
-        Level::Durable => tail.durable,
-        Level::Committed => tail.committed,
-    }
+/// The end of a log as a reader of this level sees it; of a dropped log its start.
+pub(crate) fn end_at(log: &Log, level: Level) -> Place {
+    log.tail().get().map_or(Place::START, |tail| tail.at(level))
+}
+
+/// The end of what is written to a log.
+pub(crate) fn written(log: &Log) -> Place {
+    end_at(log, Level::Written)
 }
 
 #[cfg(test)]

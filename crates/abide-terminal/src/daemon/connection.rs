@@ -29,7 +29,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts connections until the daemon stops.
 pub(super) async fn accept(listener: UnixListener, hub: Hub) {
-    let slots = Arc::new(Semaphore::new(hub.limits().connections_max));
     for number in 0.. {
         match listener.accept().await {
             Ok((socket, _)) => {
@@ -38,7 +37,7 @@ pub(super) async fn accept(listener: UnixListener, hub: Hub) {
                     tracing::warn!("connection of another user refused");
                     continue;
                 }
-                let slot = Arc::clone(&slots).try_acquire_owned().ok();
+                let slot = hub.slot();
                 tokio::spawn(serve(ConnectionId(number), socket, hub.clone(), slot));
             }
             Err(error) => {
@@ -47,6 +46,11 @@ pub(super) async fn accept(listener: UnixListener, hub: Hub) {
             }
         }
     }
+}
+
+/// Waits until the connections that were told of the end have ended.
+pub(super) async fn let_go(hub: &Hub, time: Duration) {
+    let _ = tokio::time::timeout(time, hub.connections_ended()).await;
 }
 
 /// A connection's two directions.

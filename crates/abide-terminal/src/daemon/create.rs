@@ -52,10 +52,10 @@ impl Sessions {
         if self.full {
             return Err(WireError::journal_full());
         }
-        if self.living() >= options.sessions_max {
+        if self.living() >= options.sessions_max as usize {
             return Err(WireError::sessions_limit(options.sessions_max));
         }
-        let id = SessionId::from_parts(self.now().wall_ms, random()?);
+        let id = SessionId::from_parts(self.now().wall_ms, u128::from(random()?) << 64 | u128::from(random()?));
         let name = self.name_for(create.name.as_ref().map(crate::protocol::Name::as_str))?;
         let size =
             known_size(create.cols, create.rows, (create.xpixel, create.ypixel)).unwrap_or(SIZE_UNKNOWN);
@@ -119,17 +119,12 @@ impl Sessions {
                 None => Ok(name.to_owned()),
             };
         }
-        loop {
-            let name = names::two_words(random()?);
-            if !self.names.contains_key(&name) {
-                return Ok(name);
-            }
-        }
+        Ok(names::draw(random()?, |name| self.names.contains_key(name)))
     }
 }
 
 /// The environment that a session without a stored one is started with after a crash: the daemon's own.
-pub(super) const NO_ENV: BTreeMap<String, String> = BTreeMap::new();
+pub(super) static NO_ENV: BTreeMap<String, String> = BTreeMap::new();
 
 pub(super) fn unfit(unfit: Unfit) -> WireError {
     match unfit {
@@ -138,8 +133,6 @@ pub(super) fn unfit(unfit: Unfit) -> WireError {
     }
 }
 
-fn random() -> Result<u128, WireError> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|_| WireError::internal("no random number could be had"))?;
-    Ok(u128::from_ne_bytes(bytes))
+fn random() -> Result<u64, WireError> {
+    getrandom::u64().map_err(|_| WireError::internal("no random number could be had"))
 }

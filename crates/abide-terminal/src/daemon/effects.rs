@@ -1,14 +1,19 @@
 //! Carrying out what the rules ask for.
 
+use std::collections::BTreeSet;
+
 use abide_journal::{Durability, Error as JournalError, Log, LogOptions, OnDamage, Retention};
 use abide_wire::Code;
 use serde::Serialize;
 
 use super::connection::{json_frame, tagged};
 use super::hub::Msg;
+use super::link::Link;
 use super::pump;
 use super::screens::Followed;
+use super::create::NO_ENV;
 use super::sessions::{Sessions, Waiting, is_fatal};
+use super::shared::{exit_file, holder_socket};
 use crate::ids::{InputOffset, SessionId};
 use crate::procs;
 use crate::protocol::{
@@ -16,7 +21,8 @@ use crate::protocol::{
     WireError,
 };
 use crate::record::{Record, State};
-use crate::session::{Asker, Input, Output, Reply};
+use crate::session::{Asker, Gone, HolderInput, Input, Output, Reply};
+use crate::stream;
 use crate::store::{self, Event, Tombstone};
 
 impl Sessions {
@@ -49,6 +55,7 @@ impl Sessions {
                 Output::DropLog(asker) => self.drop_log(id, asker),
                 Output::FindProcesses { leader, reaped } => self.find_processes(id, leader, reaped),
                 Output::Screen => self.shared.screens.keep(id),
+                Output::RemoveFiles => self.remove_files(id),
             }
         }
     }
@@ -66,7 +73,15 @@ impl Sessions {
         self.names.retain(|_, named| *named != id);
     }
 
-    fn create_log(&mut self, id: SessionId) {
+    /// A session without a holder has ended: what its last one left is of no more use.
+    fn remove_files(&self, id: SessionId) {
+        let Some(entry) = self.entries.get(&id) else { return };
+        let incarnation = entry.facts().record().incarnation;
+        let _ = self.shared.dirs.exits.remove_file(&exit_file(id, incarnation));
+        let _ = self.shared.dirs.holder_sockets.remove_socket(&holder_socket(id));
+    }
+
+    pub(super) fn create_log(&mut self, id: SessionId) {
         let (hub, journal) = (self.hub.clone(), self.shared.journal.clone());
         let options = self.shared.log_options();
         tokio::spawn(async move {
@@ -88,12 +103,9 @@ impl Sessions {
             // Tried again when there is room; the start's own deadline bounds the wait.
             Err(JournalError::Full) => {
                 let (hub, mut space) = (self.hub.clone(), self.shared.journal.space());
-                let journal = self.shared.journal.clone();
-                let options = self.shared.log_options();
                 tokio::spawn(async move {
-                    let _ = space.changed().await;
-                    let created = journal.create_log(&store::session_log(id), options).await;
-                    hub.tell(Msg::LogCreated(id, created)).await;
+                    space.changed().await;
+                    hub.tell(Msg::CreateLog(id)).await;
                 });
             }
             Err(error) if is_fatal(&error) => {
@@ -115,15 +127,44 @@ impl Sessions {
 
     fn launch(&mut self, id: SessionId) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        let env = entry.env.clone();
-        let (Some(log), Some(followed)) = (entry.log.clone(), entry.followed.clone()) else { return };
-        let spec = self.shared.holder_spec(entry.facts(), env, log.tail().borrow().written.offset.0);
-        let context = pump::Context { session: id, shared: self.shared.clone(), hub: self.hub.clone(), log, followed };
+        let facts = entry.core.facts();
+        let command = facts.record().command.as_str();
+        // After a crash the daemon's own environment stands for one that was not stored.
+        let env = facts.created.env.as_ref().unwrap_or(&NO_ENV);
+        let launch = match entry.launch.take() {
+            Some(launch) => Ok(launch),
+            None => self.shared.prepare(facts, env, Some(facts.created.login), Some(command)),
+        };
+        let output_base = entry.log.as_ref().map_or(0, |log| stream::written(log).offset.0);
+        let spec = launch.map(|launch| {
+            let spec = self.shared.holder_spec(facts, &launch, output_base);
+            entry.launch = Some(launch);
+            spec
+        });
+        let Some(context) = self.context(id) else { return };
+        let Ok(spec) = spec else {
+            let gone = Gone { status: None, rebooted: false };
+            let _ = self.hub.try_tell(Msg::Session(id, Input::Holder(HolderInput::Gone(gone))));
+            return;
+        };
         let slots = self.launches.clone();
         tokio::spawn(async move {
             let _slot = slots.acquire_owned().await;
             pump::launch(context, spec).await;
         });
+    }
+
+    /// What a task works with that serves the session's holder.
+    pub(super) fn context(&self, id: SessionId) -> Option<pump::Context> {
+        let entry = self.entries.get(&id)?;
+        Some(pump::Context {
+            session: id,
+            incarnation: entry.facts().record().incarnation,
+            shared: self.shared.clone(),
+            hub: self.hub.clone(),
+            log: entry.log.clone()?,
+            followed: entry.followed.clone()?,
+        })
     }
 
     fn drop_log(&mut self, id: SessionId, asker: Option<Asker>) {
@@ -153,15 +194,22 @@ impl Sessions {
     }
 
     pub(super) fn log_dropped(&mut self, id: SessionId) {
-        if let Some(Waiting::Control { connection, id, .. }) = self.removals.remove(&id)
+        if let Some(waiting) = self.removals.remove(&id) {
+            self.answer_now(waiting, Nothing {});
+        }
+    }
+
+    /// Answers a request of a control connection.
+    pub(super) fn answer_now<T: Serialize>(&self, waiting: Waiting, result: T) {
+        if let Waiting::Control { connection, id, .. } = waiting
             && let Some(connection) = self.connections.get(&connection)
         {
-            connection.outbox.push(&[json_frame(&Answer::new(id, Ok(Nothing {})))]);
+            connection.outbox.push(&[ok(id, result)]);
         }
     }
 
     fn find_processes(&mut self, id: SessionId, leader: procs::ProcessId, reaped: bool) {
-        let holders = self.entries.values().filter_map(|entry| entry.link.as_ref().map(super::pump::Link::pid)).collect();
+        let holders = self.entries.values().filter_map(|entry| entry.link.as_ref().map(Link::pid)).collect();
         let Some(entry) = self.entries.get_mut(&id) else { return };
         let mut members = entry.members.take().unwrap_or_else(|| procs::Members::new(leader));
         if reaped {
@@ -169,7 +217,7 @@ impl Sessions {
         }
         let hub = self.hub.clone();
         tokio::task::spawn_blocking(move || {
-            let found = pump::find_members(id, &mut members, &holders);
+            let found = find_members(id, &mut members, &holders);
             let _ = hub.try_tell(Msg::Found(id, members, found));
         });
     }
@@ -187,16 +235,17 @@ impl Sessions {
         let mut record = entry.facts().record().clone();
         record.observers = u32::try_from(entry.core.observers()).unwrap_or(u32::MAX);
         if let Some(log) = &entry.log {
-            let info = log.info();
-            record.base_offset = crate::ids::ByteOffset(info.base.offset.0);
-            record.end_offset = crate::ids::ByteOffset(log.tail().borrow().written.offset.0);
+            if let Ok(info) = log.info() {
+                record.base_offset = crate::ids::ByteOffset(info.base.offset.0);
+            }
+            record.end_offset = crate::ids::ByteOffset(stream::written(log).offset.0);
         }
         if let Some(followed) = &entry.followed {
             let told = followed.told();
             record.title = told.title.as_deref().map(printable);
             record.current_dir = told.current_dir.as_deref().map(printable);
         }
-        record.last_output_at = entry.link.as_ref().and_then(super::pump::Link::last_output_at);
+        record.last_output_at = entry.link.as_ref().and_then(Link::last_output_at);
         Some(record)
     }
 
@@ -245,6 +294,15 @@ impl Sessions {
     pub(super) fn living(&self) -> usize {
         self.entries.values().filter(|entry| entry.facts().state() != State::Finalized).count()
     }
+}
+
+/// Looks for the processes of a session. Blocks while it reads the table.
+fn find_members(id: SessionId, members: &mut procs::Members, holders: &BTreeSet<u32>) -> Vec<procs::Process> {
+    let Ok(table) = procs::table() else { return Vec::new() };
+    let marked = table.iter().map(|process| process.id.pid).filter(|pid| procs::carries_session(*pid, id)).collect();
+    let guarded =
+        procs::Guarded { daemon: std::process::id(), holders, uid: rustix::process::getuid().as_raw() };
+    members.find(&table, &guarded, &procs::Evidence { in_cgroup: &BTreeSet::new(), marked: &marked })
 }
 
 fn ok<T: Serialize>(id: abide_wire::RequestId, result: T) -> bytes::Bytes {

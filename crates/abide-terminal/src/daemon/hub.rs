@@ -1,18 +1,21 @@
 //! The way to the one task that owns all sessions, and what it is told.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use abide_journal::{Error as JournalError, Lsn};
 use abide_wire::RequestId;
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::connection::ConnectionId;
 use super::outbox::{self, Outbox};
-use super::pump::Link;
+use super::link::Link;
 use super::viewer::Viewer;
 use crate::ids::{InputOffset, OwnerEpoch, SessionId};
-use crate::protocol::{self, ControlRequest, Hello, WindowSize, WireError};
+use crate::procs::{Members, Process};
+use crate::protocol::{self, ControlRequest, Hello, UpgradeFailure, WindowSize, WireError};
+use crate::recover::Probe;
 use crate::session::{Input, StreamId};
 
 /// Messages that wait for the task; who sends more waits.
@@ -30,16 +33,30 @@ pub(super) struct Limits {
 pub(super) struct Hub {
     queue: mpsc::Sender<Msg>,
     limits: Arc<Limits>,
+    /// One for each connection that may be open.
+    slots: Arc<Semaphore>,
 }
 
 impl Hub {
     pub(super) fn new(limits: Limits) -> (Self, mpsc::Receiver<Msg>) {
         let (queue, messages) = mpsc::channel(QUEUE_MAX);
-        (Self { queue, limits: Arc::new(limits) }, messages)
+        let slots = Arc::new(Semaphore::new(limits.connections_max));
+        (Self { queue, limits: Arc::new(limits), slots }, messages)
     }
 
     pub(super) fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// The right to a connection; `None` if as many are open as may be.
+    pub(super) fn slot(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.slots).try_acquire_owned().ok()
+    }
+
+    /// Waits until no connection is open.
+    pub(super) async fn connections_ended(&self) {
+        let all = u32::try_from(self.limits.connections_max).unwrap_or(u32::MAX);
+        let _ = self.slots.acquire_many(all).await;
     }
 
     /// Tells the task, which may be busy: then this waits.
@@ -95,6 +112,8 @@ pub(super) enum Msg {
     Applied(SessionId),
     /// A session's log was created, or its creation was refused.
     LogCreated(SessionId, Result<abide_journal::Log, JournalError>),
+    /// A session's log is to be created: there may be room now.
+    CreateLog(SessionId),
     /// A session's log was dropped.
     LogDropped(SessionId),
     /// A transition that was given to the journal was not written.
@@ -103,6 +122,16 @@ pub(super) enum Msg {
     Poisoned(JournalError),
     /// Answers of a session's model to its program's queries.
     Inject(SessionId, Vec<u8>),
-    /// Stop; with `true` another daemon follows.
-    Stop(bool),
+    /// Processes of a session that a look at the table found.
+    Found(SessionId, Members, Vec<Process>),
+    /// What was left of a session's program when its holder was dead is gone.
+    LeftEnded(SessionId),
+    /// A holder that did not answer was asked again.
+    Probed(SessionId, Probe),
+    /// A newer daemon has adopted a holder.
+    Stale(u64),
+    /// Another binary was asked whether it could follow.
+    Checked(Result<PathBuf, UpgradeFailure>),
+    /// Stop.
+    Stop,
 }

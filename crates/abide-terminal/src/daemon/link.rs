@@ -91,7 +91,7 @@ pub(super) async fn adopt(shared: &Shared, session: SessionId) -> Result<Adopted
         Err(_) => return Err(Refused::Failed(io::ErrorKind::TimedOut.into())),
     };
     tokio::spawn(outbox.clone().run());
-    let output = Output::new(*header, std::mem::take(&mut frames.fds), epoch);
+    let output = Output::new(header, std::mem::take(&mut frames.fds), epoch);
     let output = output.map_err(|error| broken(&error.to_string()))?;
     let wake = output.wake_fd().try_clone_to_owned()?;
     let (go, going) = watch::channel(false);
@@ -99,7 +99,7 @@ pub(super) async fn adopt(shared: &Shared, session: SessionId) -> Result<Adopted
         outbox,
         output: Mutex::new(output),
         go,
-        wake: AsyncFd::with_interest(wake, Interest::READABLE)?,
+        wake: crate::sys::readable(wake)?,
         holder_pid,
         last_output_at: AtomicU64::new(0),
     }));

@@ -42,7 +42,6 @@ use abide_journal::{
     AppendOptions, Durability, Entry, Error as JournalError, FileDisk, Journal, Level, LogOptions, Lsn, OnDamage,
     ReadLimit, Retention, SystemClock,
 };
-use tokio::sync::oneshot;
 
 use self::hub::Hub;
 use self::registry::Registry;
@@ -52,7 +51,7 @@ use self::shared::Shared;
 use crate::dirs::{self, Layout};
 use crate::ids::{DaemonEpoch, EventNumber, SessionId};
 use crate::lock::{self, Lock, Owner};
-use crate::options::{Options, Sync};
+use crate::options::{Sync, Terminal};
 use crate::procs;
 use crate::program::Account;
 use crate::protocol::UpgradeFailure;
@@ -68,7 +67,7 @@ const GOODBYE_TIME: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Start {
     /// The configuration.
-    pub options: Options,
+    pub options: Terminal,
     /// The configuration of the journal.
     pub journal: abide_journal::Options,
     /// The state directory.
@@ -195,7 +194,7 @@ impl Daemon {
         let journal_options = std::mem::replace(&mut start.journal, abide_journal::Options::new(""));
         let (journal, report) = Journal::open(Arc::new(FileDisk), Arc::new(SystemClock), journal_options)?;
         tracing::info!(?report, "the journal is open");
-        let durability = if start.options.sync == Sync::Os { Durability::Os } else { Durability::Always };
+        let durability = if start.options.journal_sync == Sync::Os { Durability::Os } else { Durability::Always };
         let registry_log = open_registry(&journal).await?;
         let table = read_table(&registry_log)?;
 
@@ -217,7 +216,7 @@ impl Daemon {
         let upgrade = start.upgrade.take();
         let shared = Arc::new(Shared {
             account: Account::of_user(rustix::process::getuid().as_raw()).map_err(os("password database"))?,
-            daemon_id: registry_log.info().uid.to_string(),
+            daemon_id: registry_log.info()?.uid.to_string(),
             holder_program: PathBuf::from(abide_holder::SELF),
             options: start.options,
             journal: journal.clone(),
@@ -284,14 +283,14 @@ async fn open_registry(journal: &Journal) -> Result<abide_journal::Log, Error> {
 
 /// The table of the newest checkpoint, and the events behind it.
 fn read_table(log: &abide_journal::Log) -> Result<Table, Error> {
-    let (mut table, mut next) = match log.last_checkpoint() {
+    let (mut table, mut next) = match log.last_checkpoint()? {
         Some(checkpoint) => {
             let bytes = log.open_checkpoint(checkpoint.lsn)?;
             let number = EventNumber(checkpoint.lsn.map_or(0, Lsn::get));
             let table = serde_json::from_slice(&bytes).map_err(|_| Error::Registry(number))?;
             (table, checkpoint.lsn.map_or(Lsn::FIRST, Lsn::next))
         }
-        None => (Table::default(), log.info().base.lsn),
+        None => (Table::default(), log.info()?.base.lsn),
     };
     loop {
         let read = log.read(next, ReadLimit { bytes: 1 << 20, records: 4_096 }, Level::Written)?;
@@ -332,16 +331,16 @@ async fn record_boot(
         format: Event::FORMAT,
     };
     let entry = serde_json::to_vec(&store::Entry { event, session: None }).unwrap_or_default();
-    log.append(Entry::data(0, entry), AppendOptions::at(durability)).await?.await?;
+    log.append(Entry::data(0, entry), AppendOptions::at(durability)).await?;
     Ok(())
 }
 
-fn limits(options: &Options) -> hub::Limits {
+fn limits(options: &Terminal) -> hub::Limits {
     hub::Limits {
-        connections_max: options.connections_max,
+        connections_max: options.connections_max as usize,
         outbox: outbox::Limits {
-            high: options.socket_high_bytes,
-            low: options.socket_low_bytes,
+            high: bytes(options.socket_high_bytes),
+            low: bytes(options.socket_low_bytes),
             reserve: MESSAGES_BYTES_MAX,
             stall: Duration::from_millis(options.write_stall_ms),
         },
@@ -351,20 +350,22 @@ fn limits(options: &Options) -> hub::Limits {
 /// What messages may take of a connection's queue beyond its limit.
 const MESSAGES_BYTES_MAX: usize = 64 << 10;
 
-fn screen_limits(options: &Options) -> screens::Limits {
+fn screen_limits(options: &Terminal) -> screens::Limits {
     screens::Limits {
-        models_max: options.models_max,
+        models_max: options.models_max as usize,
         lag_bytes_max: options.model_lag_bytes_max,
-        scrollback_lines_max: options.scrollback_lines_max,
-        distance: SCREEN_DISTANCE_MIN.max(options.retention_bytes / SCREENS_IN_RETENTION),
+        scrollback_lines_max: options.scrollback_lines_max as usize,
+        distance: SCREEN_DISTANCE,
     }
 }
 
-/// Least output between two screens of a session, in bytes.
-const SCREEN_DISTANCE_MIN: u64 = 8 << 20;
+/// Output between two screens of a session, in bytes.
+const SCREEN_DISTANCE: u64 = 8 << 20;
 
-/// So many screens lie in what a session keeps.
-const SCREENS_IN_RETENTION: u64 = 8;
+/// A configured size as this machine counts memory.
+fn bytes(configured: u64) -> usize {
+    usize::try_from(configured).unwrap_or(usize::MAX)
+}
 
 /// SIGTERM and SIGINT stop the daemon; programs live on.
 fn end_by_signal(hub: Hub) -> Result<(), Error> {

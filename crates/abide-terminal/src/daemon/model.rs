@@ -40,7 +40,7 @@ pub(super) struct Taken {
 impl Model {
     /// The newest screen of the log that can be read, or an empty model at the log's base.
     pub(super) fn build(log: &Log, scrollback_lines_max: usize) -> Self {
-        let newest = log.last_checkpoint();
+        let newest = log.last_checkpoint().ok().flatten();
         let restored = newest.and_then(|checkpoint| {
             let bytes = log.open_checkpoint(checkpoint.lsn).ok()?;
             let (header, snapshot) = ScreenHeader::read(&bytes)?;
@@ -55,7 +55,7 @@ impl Model {
             model.screen.take_answers();
             Some(model)
         });
-        restored.unwrap_or_else(|| Self::empty(SIZE, log.info().base, scrollback_lines_max))
+        restored.unwrap_or_else(|| Self::empty(SIZE, log.info().map_or(Place::START, |info| info.base), scrollback_lines_max))
     }
 
     fn empty(size: Size, place: Place, scrollback_lines_max: usize) -> Self {
@@ -100,7 +100,7 @@ impl Model {
         let header =
             ScreenHeader { cols: self.size.cols, rows: self.size.rows, incarnation: self.incarnation };
         let screen = header.with(&snapshot.bytes);
-        match log.add_checkpoint(self.place.last(), screen.into()).wait() {
+        match log.add_checkpoint(self.place.last(), screen).wait() {
             Ok(_) => self.since_screen = 0,
             // Without room there will be another occasion; a poisoned journal ends the daemon elsewhere.
             Err(error) => tracing::debug!(%error, "no screen was kept"),

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use abide_journal::{AppendOptions, Content, Entry, Error as JournalError, Expect, Log, Ticket};
+use abide_journal::{AppendOptions, Appended, Content, Entry, Error as JournalError, Expect, Log, Ticket};
 use abide_holder::{NO_EOF, OutputError, ReadError};
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -14,9 +14,11 @@ use super::hub::{Hub, Msg};
 use super::link::{Adopted, Frames, Link};
 use super::screens::Followed;
 use super::sessions::is_fatal;
-use super::shared::{Shared, exit_file, now};
-use crate::ids::{ByteOffset, SessionId};
+use super::recovery::read_exit;
+use super::shared::{Shared, now};
+use crate::ids::{ByteOffset, Incarnation, SessionId};
 use crate::session::{Gone, HolderInput, Input};
+use crate::stream;
 use crate::store::{Mark, MarkKind};
 
 /// Most bytes of one data entry: a few of them are under way at once, so that holder and journal work side by side.
@@ -28,7 +30,7 @@ const APPENDS_MAX: usize = 2;
 /// What a pump works with.
 pub(super) struct Context {
     pub(super) session: SessionId,
-    pub(super) incarnation: u64,
+    pub(super) incarnation: Incarnation,
     pub(super) shared: Arc<Shared>,
     pub(super) hub: Hub,
     pub(super) log: Log,
@@ -68,19 +70,8 @@ impl Context {
 
     /// Nobody holds the program any more; how it ended, if its exit record tells.
     async fn gone(&self, rebooted: bool) {
-        let status = self.exit_status();
+        let status = read_exit(&self.shared, self.session, self.incarnation).map(|(status, _)| status);
         self.tell(Input::Holder(HolderInput::Gone(Gone { status, rebooted }))).await;
-    }
-
-    fn exit_status(&self) -> Option<u32> {
-        let mut text = Vec::new();
-        let mut file = self.shared.dirs.exits.read_file(&exit_file(self.session, self.incarnation)).ok()?;
-        std::io::Read::read_to_end(&mut file, &mut text).ok()?;
-        let record = abide_holder::ExitRecord::from_json(&text).ok()?;
-        let same = record.session == self.session.to_bytes()
-            && record.incarnation == self.incarnation
-            && record.boot_id == self.shared.boot;
-        same.then_some(record.wait_status)
     }
 }
 
@@ -92,7 +83,7 @@ struct Pump {
     go: watch::Receiver<bool>,
     /// Offset of the next byte that is appended.
     next: u64,
-    appends: VecDeque<(u64, Ticket)>,
+    appends: VecDeque<(u64, Ticket<Appended>)>,
     /// The store is full: nothing is tried until it has room.
     full: bool,
     /// The end of output was told.
@@ -142,7 +133,7 @@ impl Pump {
 
     /// Output that was acknowledged and that the journal lost since: named, so that later bytes keep their offsets.
     async fn fill_hole(&mut self) -> Result<(), JournalError> {
-        let end = self.context.log.tail().borrow().written.offset.0;
+        let end = stream::written(&self.context.log).offset.0;
         if self.next <= end {
             self.next = end;
             return Ok(());
@@ -155,20 +146,16 @@ impl Pump {
         ];
         loop {
             match self.context.shared.journal.append_batch(entries.clone(), AppendOptions::default()).await {
-                Ok(ticket) => match ticket.await {
-                    Err(JournalError::Full) => self.wait_for_space().await,
-                    Err(error) => return Err(error),
-                    Ok(_) => return Ok(()),
-                },
-                Err(JournalError::Full | JournalError::Busy) => self.wait_for_space().await,
+                Err(JournalError::Full) => self.wait_for_space().await,
                 Err(error) => return Err(error),
+                Ok(_) => return Ok(()),
             }
         }
     }
 
     async fn wait_for_space(&self) {
         let mut space = self.context.shared.journal.space();
-        let _ = space.changed().await;
+        space.changed().await;
     }
 
     async fn run(&mut self) -> Stopped {
@@ -264,7 +251,7 @@ impl Pump {
             Err(JournalError::Full) => {
                 self.full = true;
                 self.appends.clear();
-                self.next = self.context.log.tail().borrow().written.offset.0;
+                self.next = stream::written(&self.context.log).offset.0;
                 Ok(())
             }
             Err(error) if is_fatal(&error) => Err(Stopped::Journal(error)),
@@ -321,7 +308,7 @@ impl Pump {
 const LAG_LOOK: Duration = Duration::from_millis(100);
 
 /// The answer to the oldest append; never if there is none.
-async fn next_written(appends: &mut VecDeque<(u64, Ticket)>) -> Option<(u64, Result<(), JournalError>)> {
+async fn next_written(appends: &mut VecDeque<(u64, Ticket<Appended>)>) -> Option<(u64, Result<(), JournalError>)> {
     let Some((end, ticket)) = appends.front_mut() else { return std::future::pending().await };
     let end = *end;
     let result = ticket.await;

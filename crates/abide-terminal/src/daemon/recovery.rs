@@ -21,6 +21,7 @@ use crate::recover::{
     self, Child, Decision, ExitFile, ExitSource, HolderEffect, Missing, Outcome, Pong, Probe, SessionEffect, Stage,
 };
 use crate::session::{Gone, HolderInput, Input};
+use crate::stream;
 use crate::store::{self, Facts, Mark, MarkKind};
 
 /// Holders that are asked at a time.
@@ -53,11 +54,12 @@ async fn probe(session: SessionId, socket: PathBuf) -> Probe {
         Ok(Ok(pong)) => Probe::Pong(Pong {
             same_session: pong.session == session.to_bytes(),
             incarnation: Incarnation(pong.incarnation),
-            boot: BootId(pong.boot_id.0),
+            boot: BootId(pong.boot_id),
             child: match pong.state {
-                HolderState::Waiting => Child::NotStarted,
-                HolderState::Running => Child::Alive,
-                HolderState::Ended | HolderState::SpawnFailed => Child::Ended,
+                Some(HolderState::Waiting) => Child::NotStarted,
+                Some(HolderState::Running) => Child::Alive,
+                Some(HolderState::Ended | HolderState::Failed) => Child::Ended,
+                None => return Probe::UnknownVersion,
             },
             daemon_epoch: DaemonEpoch(pong.daemon_epoch),
         }),
@@ -106,7 +108,7 @@ impl Sessions {
         let facts = self.entries.get(&id).map(|entry| entry.facts().clone());
         let around = facts.as_ref().map(|facts| surroundings(&self.shared, facts));
         let log_end = self.entries.get(&id).and_then(|entry| entry.log.as_ref()).map_or(0, |log| {
-            log.tail().get().written.offset.0
+            stream::written(log).offset.0
         });
         let boot = BootId(self.shared.boot.0);
         let decision = recover::decide(&recover::Facts {
@@ -115,7 +117,7 @@ impl Sessions {
             probe,
             exit_file: around.as_ref().and_then(|around| around.exit_status).map(|(_, output_head)| ExitFile { output_head }),
             processes_left: around.as_ref().is_some_and(|around| !around.left.is_empty()),
-            orphans: self.shared.options.orphans,
+            orphans: recover::Orphans::Adopt,
         });
         if let Some(facts) = &facts {
             self.report_decision(facts, &decision);
@@ -183,14 +185,14 @@ impl Sessions {
                         }
                         tokio::time::sleep(LEFT_GRACE).await;
                     }
-                    hub.tell(Msg::Ended(id)).await;
+                    hub.tell(Msg::LeftEnded(id)).await;
                 });
             }
         }
     }
 
     fn probe_again(&self, id: SessionId) {
-        let (hub, socket) = (self.hub.clone(), self.shared.holder_paths(id, 1).socket);
+        let (hub, socket) = (self.hub.clone(), self.shared.holder_paths(id, Incarnation(1)).socket);
         tokio::spawn(async move {
             tokio::time::sleep(PROBE_AGAIN).await;
             let probe = probe(id, socket).await;
@@ -224,12 +226,11 @@ impl Sessions {
             let mut head = 0;
             if let Some(log) = log {
                 if let Some(entries) = hole(&log, code, missing)
-                    && let Ok(ticket) = journal.append_batch(entries, AppendOptions::default()).await
-                    && let Err(error) = ticket.await
+                    && let Err(error) = journal.append_batch(entries, AppendOptions::default()).await
                 {
                     tracing::warn!(session = %id, %error, "missing output is not named in the log");
                 }
-                head = log.tail().get().written.offset.0;
+                head = stream::written(&log).offset.0;
             }
             if exit.is_some() {
                 hub.tell(Msg::Session(id, Input::Holder(HolderInput::Gone(Gone { status, rebooted })))).await;
@@ -311,7 +312,7 @@ fn surroundings(shared: &Shared, facts: &Facts) -> Surroundings {
 /// The exit record of one program start, if it is whole and of this boot or another.
 pub(super) fn read_exit(shared: &Shared, id: SessionId, incarnation: Incarnation) -> Option<(u32, ByteOffset)> {
     let mut text = Vec::new();
-    let mut file = shared.dirs.exits.read_file(&exit_file(id, incarnation.0)).ok()?;
+    let mut file = shared.dirs.exits.read_file(&exit_file(id, incarnation)).ok()?;
     std::io::Read::read_to_end(&mut file, &mut text).ok()?;
     let record = abide_holder::ExitRecord::from_json(&text).ok()?;
     let same = record.session == id.to_bytes() && record.incarnation == incarnation.0;
@@ -320,7 +321,7 @@ pub(super) fn read_exit(shared: &Shared, id: SessionId, incarnation: Incarnation
 
 /// Ends a holder that no session needs.
 fn hang_up(shared: &Shared, id: SessionId) {
-    let socket = shared.holder_paths(id, 1).socket;
+    let socket = shared.holder_paths(id, Incarnation(1)).socket;
     tokio::task::spawn_blocking(move || {
         let mut frame = Vec::new();
         abide_holder::ToHolder::Hangup.encode(&mut frame);

@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 
 use abide_journal::{
-    AppendOptions, Durability, Entry, Error, Expect, Journal, Level, Log, Lsn, ReadLimit, Tail, Ticket,
+    AppendOptions, Appended, Durability, Entry, Error, Expect, Journal, Level, Log, Lsn, ReadLimit, TailWatch, Ticket,
 };
-use tokio::sync::watch;
 
 use crate::ids::{EventNumber, SessionId};
 use crate::session::Refusal;
 use crate::store::{self, Event, Mark, MarkKind};
+use crate::stream;
 
 /// One transition on its way into the journal.
 #[derive(Debug, Clone)]
@@ -40,7 +40,7 @@ pub(super) struct Registry {
 
 impl Registry {
     pub(super) fn new(journal: Journal, log: Log, durability: Durability) -> Self {
-        let next = log.tail().borrow().written.lsn;
+        let next = stream::written(&log).lsn;
         Self {
             journal,
             log,
@@ -54,7 +54,7 @@ impl Registry {
     }
 
     /// How far the log is written and durable; a change wakes the hub.
-    pub(super) fn tail(&self) -> watch::Receiver<Tail> {
+    pub(super) fn tail(&self) -> TailWatch {
         self.log.tail()
     }
 
@@ -64,7 +64,7 @@ impl Registry {
     }
 
     /// Gives the journal what it takes. The tickets are to be awaited; a failure goes to [`Registry::failed`].
-    pub(super) fn pump(&mut self) -> Vec<(Lsn, Ticket)> {
+    pub(super) fn pump(&mut self) -> Vec<(Lsn, Ticket<Vec<Appended>>)> {
         let mut tickets = Vec::new();
         while !self.settling && let Some(unit) = self.queued.front() {
             // A full queue: what is written next makes room, and wakes the hub.
@@ -78,7 +78,7 @@ impl Registry {
         tickets
     }
 
-    fn submit(&self, unit: &Unit) -> Result<Ticket, Error> {
+    fn submit(&self, unit: &Unit) -> Result<Ticket<Vec<Appended>>, Error> {
         let entry = store::Entry { event: unit.event.clone(), session: unit.session };
         let mut entries = vec![(self.log.clone(), Entry::data(0, json(&entry)))];
         if let Some((log, kind)) = &unit.mark {
@@ -94,7 +94,7 @@ impl Registry {
 
     /// What was written since the last call, in order.
     pub(super) fn written(&mut self) -> Vec<(SessionId, EventNumber, u64)> {
-        let written = self.log.tail().borrow().written.lsn;
+        let written = stream::written(&self.log).lsn;
         let mut news = Vec::new();
         while let Some((lsn, unit)) = self.under_way.pop_front_if(|(lsn, _)| *lsn < written) {
             if let Some(session) = unit.session {
@@ -107,7 +107,7 @@ impl Registry {
 
     /// When an event was written, by the journal's clock: the same that recovery will read.
     fn time_of(&self, lsn: Lsn) -> u64 {
-        let read = self.log.read(lsn, ReadLimit::records(1), Level::Written);
+        let read = self.log.read(lsn, ReadLimit { records: 1, ..ReadLimit::default() }, Level::Written);
         read.ok().and_then(|read| read.records.first().map(|record| record.time_us / 1_000)).unwrap_or(0)
     }
 
@@ -131,7 +131,7 @@ impl Registry {
     fn resume(&mut self) {
         if self.settling && self.under_way.is_empty() {
             self.settling = false;
-            self.next = self.log.tail().borrow().written.lsn;
+            self.next = stream::written(&self.log).lsn;
             while let Some(unit) = self.come_back.pop_back() {
                 self.queued.push_front(unit);
             }
@@ -140,9 +140,7 @@ impl Registry {
 
     /// All events up to this number are durable.
     pub(super) fn durable(&self) -> EventNumber {
-        let tail = self.log.tail();
-        let durable = tail.borrow().durable;
-        EventNumber(durable.last().map_or(0, Lsn::get))
+        EventNumber(stream::end_at(&self.log, Level::Durable).last().map_or(0, Lsn::get))
     }
 }
 

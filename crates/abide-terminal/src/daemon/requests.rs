@@ -1,20 +1,21 @@
 //! What clients ask for: which session is meant, and what is answered without asking it.
 
-use abide_journal::{Cursor, Level, Place, PositionQuery, Standing};
+use abide_journal::{At, Cursor, Epoch, Level, Place, PositionAnswer, PositionQuery};
 use abide_wire::RequestId;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use super::connection::{ConnectionId, json_frame};
 use super::hub::{Granted, Msg};
-use super::sessions::{Sessions, ViewerHandle, Waiting, known_size};
+use super::sessions::{Sessions, Stop, ViewerHandle, Waiting, known_size};
 use super::viewer::{Begin, Viewer};
-use crate::ids::{ByteOffset, ClientId, InputOffset, OwnerEpoch, SessionId};
+use crate::ids::{ByteOffset, ClientId, OwnerEpoch, SessionId};
 use crate::protocol::{
-    self, Answer, Attached, ControlRequest, Former, Inspected, List, Listed, Mode, SessionRef, ShutdownMode, StartAt,
-    StreamInfo, Target, WireError, limits,
+    self, Answer, Attached, ControlRequest, Former, Inspected, List, Listed, SessionRef, ShutdownMode, StartAt,
+    StreamInfo, Target, UpgradeFailure, WireError, limits,
 };
-use crate::record::{Record, State};
+use crate::record::Record;
 use crate::session::{self, Input, Op, Reply, StreamId};
+use crate::stream;
 
 impl Sessions {
     pub(super) fn request(
@@ -134,17 +135,28 @@ impl Sessions {
     }
 
     fn shutdown(&mut self, shutdown: protocol::Shutdown, waiting: Waiting) {
-        self.stop_answers.push(waiting);
+        self.stop_askers.push(waiting);
         match (shutdown.mode, shutdown.restart) {
             (_, Some(restart)) => {
-                let (hub, shared) = (self.hub.clone(), self.shared.clone());
-                tokio::task::spawn_blocking(move || {
-                    let checked = super::upgrade::check(&shared, restart.binary);
-                    let _ = hub.try_tell(Msg::Checked(checked));
+                let hub = self.hub.clone();
+                tokio::spawn(async move {
+                    let checked = tokio::task::spawn_blocking(|| super::upgrade::check(restart.binary)).await;
+                    let failed = |_| UpgradeFailure { phase: "check".into(), reason: "the check was broken off".into() };
+                    hub.tell(Msg::Checked(checked.map_err(failed).and_then(|checked| checked))).await;
                 });
             }
-            (ShutdownMode::Keep, None) => self.stop(super::sessions::Stop::Asked),
+            (ShutdownMode::Keep, None) => self.stop(Stop::Asked),
             (ShutdownMode::Terminate, None) => self.terminate_all(),
+        }
+    }
+
+    /// Kills every session; the daemon stops when all have ended.
+    fn terminate_all(&mut self) {
+        self.terminating = true;
+        let ids: Vec<SessionId> = self.entries.keys().copied().collect();
+        for id in ids {
+            let grace_ms = self.shared.options.kill_grace_ms;
+            self.feed(id, Input::Terminate { grace_ms });
         }
     }
 
@@ -209,11 +221,11 @@ impl Sessions {
         let connection =
             self.connections.get(&connection).ok_or_else(|| WireError::internal("the connection has ended"))?;
         let level = self.shared.output_level();
-        let end = crate::stream::end_at(&log.tail().borrow(), level);
-        let info = log.info();
+        let end = stream::end_at(&log, level);
+        let info = log.info().map_err(|_| WireError::journal_failed())?;
         let begin = match attach.from {
             StartAt::Snapshot => {
-                Begin::Snapshot(end, attach.scrollback_lines.map_or(self.shared.options.scrollback_lines, |n| n as usize))
+                Begin::Snapshot(end, attach.scrollback_lines.unwrap_or(self.shared.options.scrollback_lines) as usize)
             }
             StartAt::Live => Begin::At(end.cursor()),
             StartAt::Offset { offset, epoch } => Begin::At(start_at(&log, offset, epoch, level)?),
@@ -278,19 +290,19 @@ fn start_at(
     epoch: Option<u64>,
     level: Level,
 ) -> Result<Cursor, WireError> {
-    let query = PositionQuery { epoch, offset: offset.0 };
-    let epoch_now = log.info().epoch.0;
-    let end = crate::stream::end_at(&log.tail().borrow(), level);
+    let query = PositionQuery { epoch: epoch.map(Epoch), at: At::Offset(abide_journal::ByteOffset(offset.0)) };
+    let epoch_now = log.info().map_err(|_| WireError::journal_failed())?.epoch.0;
+    let end = stream::end_at(log, level);
     let ahead = |resume: Place| {
         WireError::offset_ahead(ByteOffset(end.offset.0), epoch_now, ByteOffset(resume.offset.0))
     };
-    match log.check_position(query) {
-        Standing::Exact(_) if offset.0 > end.offset.0 => Err(ahead(end)),
-        Standing::Exact(_) => Ok(Cursor::at(offset.0)),
-        Standing::Trimmed { base } | Standing::Unknown { base } => {
+    match log.check_position(query).map_err(|_| WireError::journal_failed())? {
+        PositionAnswer::Exact(_) if offset.0 > end.offset.0 => Err(ahead(end)),
+        PositionAnswer::Exact(_) => Ok(Cursor::at(offset.0)),
+        PositionAnswer::Trimmed { base } | PositionAnswer::Unknown { base } => {
             Err(WireError::offset_trimmed(ByteOffset(base.offset.0)))
         }
-        Standing::Ahead { next } => Err(ahead(next)),
-        Standing::Diverged { common } => Err(ahead(common)),
+        PositionAnswer::Ahead { next } => Err(ahead(next)),
+        PositionAnswer::Diverged { common } => Err(ahead(common)),
     }
 }

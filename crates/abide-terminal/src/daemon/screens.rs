@@ -14,6 +14,7 @@ use tokio::sync::{Notify, oneshot};
 use super::answers::Answers;
 use super::hub::{Hub, Msg};
 use super::model::Model;
+use crate::stream;
 use crate::ids::{ByteOffset, SessionId};
 
 /// A model that nothing asks of and that gets no output is dropped after this; its last screen stays.
@@ -60,7 +61,7 @@ pub(super) struct Told {
 
 impl Followed {
     pub(super) fn new(log: Log) -> Self {
-        let end = log.tail().borrow().written.offset.0;
+        let end = stream::written(&log).offset.0;
         Self {
             log,
             answers: Arc::new(Mutex::new(Answers::from(ByteOffset(end)))),

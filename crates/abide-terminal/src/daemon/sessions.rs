@@ -2,10 +2,11 @@
 //! out what they ask for.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use abide_journal::{Error as JournalError, Log, Lsn};
+use abide_journal::{Error as JournalError, Log, Lsn, SpaceState};
 use abide_wire::RequestId;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
@@ -13,17 +14,20 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use super::connection::{ConnectionId, json_frame, tagged};
 use super::hub::{Granted, Hub, Msg, StreamInput};
 use super::outbox::Outbox;
-use super::pump::Link;
+use super::link::Link;
 use super::registry::Registry;
 use super::screens::Followed;
-use super::shared::Shared;
+use super::shared::{Launch, Shared};
 use super::view::View;
 use crate::ids::{ByteOffset, ClientId, EventNumber, InputOffset, OwnerEpoch, SessionId};
+use crate::lock::Lock;
+use crate::procs::Members;
 use crate::protocol::{
-    self, Detached, ErrorMessage, Hello, HelloOk, InputApplied, ReportEntry, Role, StreamMessage, WireError,
+    self, Detached, ErrorMessage, Hello, HelloOk, InputApplied, Role, StreamMessage, UpgradeFailure, WireError,
 };
 use crate::record::State;
 use crate::session::{Asker, Input, Now, Op, Session, Size, StreamId};
+use crate::stream;
 use crate::store::{Facts, Table, Tombstone};
 
 /// Input counts are told this long after input that was not told of, in milliseconds.
@@ -49,7 +53,14 @@ pub(super) struct Sessions {
     pub(super) clients: BTreeMap<ClientId, BTreeSet<ConnectionId>>,
     pub(super) askers: BTreeMap<Asker, Waiting>,
     pub(super) streams: BTreeMap<StreamId, SessionId>,
+    /// Removed sessions whose logs are being dropped, and who waits for that.
+    pub(super) removals: BTreeMap<SessionId, Waiting>,
+    /// Who asked the daemon to stop, and is answered when it does.
+    pub(super) stop_askers: Vec<Waiting>,
+    /// All sessions are being killed; the daemon stops when none is left.
+    pub(super) terminating: bool,
     pub(super) report: protocol::RecoveryReport,
+    lock: Lock,
     timers: BTreeSet<(u64, SessionId)>,
     /// Events whose durability a session waits for.
     durable_due: VecDeque<(EventNumber, SessionId)>,
@@ -63,10 +74,21 @@ pub(super) struct Sessions {
 /// How the daemon ends.
 #[derive(Debug)]
 pub(super) enum Stop {
-    /// It was asked to; with `true` another one follows.
-    Asked(bool),
+    /// It was asked to.
+    Asked,
+    /// Another binary is to take its place.
+    Replaced(PathBuf),
     /// The journal takes nothing more.
     Poisoned(JournalError),
+    /// A newer daemon has the holders.
+    Stale(u64),
+}
+
+impl Stop {
+    /// Whether another daemon follows, so that clients come back.
+    fn is_followed(&self) -> bool {
+        !matches!(self, Self::Asked)
+    }
 }
 
 /// A connection that has greeted.
@@ -97,8 +119,10 @@ pub(super) struct Entry {
     pub(super) followed: Option<Followed>,
     pub(super) view: watch::Sender<View>,
     pub(super) viewers: BTreeMap<StreamId, ViewerHandle>,
-    /// The environment that its program is started with; gone once it was launched.
-    pub(super) env: Option<Vec<(std::ffi::OsString, std::ffi::OsString)>>,
+    /// What its program is started with; gone once it runs.
+    pub(super) launch: Option<Launch>,
+    /// Its processes, as far as a kill has come to know them.
+    pub(super) members: Option<Members>,
     /// Input of the next owner that came while the owner is handed in. At most one window of it.
     held: VecDeque<(StreamId, OwnerEpoch, InputOffset, Bytes)>,
     /// What was told of the owner's input last, and when the next look is due.
@@ -125,7 +149,8 @@ impl Entry {
             followed: None,
             view,
             viewers: BTreeMap::new(),
-            env: None,
+            launch: None,
+            members: None,
             held: VecDeque::new(),
             told: (OwnerEpoch(0), InputOffset(0)),
             look_at: None,
@@ -155,8 +180,8 @@ fn view_of(core: &Session, removed: bool) -> View {
 }
 
 impl Sessions {
-    pub(super) fn new(shared: Arc<Shared>, hub: Hub, registry: Registry, table: Table) -> Self {
-        let launches = Arc::new(Semaphore::new(shared.options.starts_concurrent_max));
+    pub(super) fn new(shared: Arc<Shared>, hub: Hub, registry: Registry, table: Table, lock: Lock) -> Self {
+        let launches = Arc::new(Semaphore::new(shared.options.starts_concurrent_max as usize));
         let mut sessions = Self {
             hub,
             registry,
@@ -168,7 +193,11 @@ impl Sessions {
             clients: BTreeMap::new(),
             askers: BTreeMap::new(),
             streams: BTreeMap::new(),
+            removals: BTreeMap::new(),
+            stop_askers: Vec::new(),
+            terminating: false,
             report: shared.empty_report(),
+            lock,
             timers: BTreeSet::new(),
             durable_due: VecDeque::new(),
             launches,
@@ -197,36 +226,32 @@ impl Sessions {
     }
 
     /// Serves until the daemon is to stop.
-    pub(super) async fn run(mut self, mut messages: mpsc::Receiver<Msg>) -> Stop {
+    pub(super) async fn run(mut self, mut messages: mpsc::Receiver<Msg>) -> (Stop, Lock) {
         let mut tail = self.registry.tail();
         let mut space = self.shared.journal.space();
         loop {
             self.append();
+            if self.terminating && self.living() == 0 {
+                self.stop(Stop::Asked);
+            }
             if let Some(end) = self.end.take() {
                 self.say_goodbye(&end);
-                return end;
+                return (end, self.lock);
             }
             let timer = self.timers.first().map(|(due, _)| *due);
             tokio::select! {
                 message = messages.recv() => {
-                    let Some(message) = message else { return Stop::Asked(false) };
+                    let Some(message) = message else { return (Stop::Asked, self.lock) };
                     self.take(message);
                     while let Ok(message) = messages.try_recv() {
                         self.take(message);
                     }
                 }
-                changed = tail.changed() => {
-                    if changed.is_err() {
-                        return Stop::Poisoned(JournalError::Closed);
-                    }
-                    self.settle();
-                }
-                changed = space.changed() => {
-                    let full = space.borrow_and_update().is_full();
-                    if changed.is_ok() {
-                        self.space(full);
-                    }
-                }
+                moved = tail.changed() => match moved {
+                    Ok(_) => self.settle(),
+                    Err(error) => self.stop(Stop::Poisoned(error)),
+                },
+                space = space.changed() => self.space(space.state == SpaceState::Full),
                 () = self.sleep_until(timer), if timer.is_some() => self.tick(),
             }
         }
@@ -238,7 +263,7 @@ impl Sessions {
     }
 
     pub(super) fn now(&self) -> Now {
-        self.shared.now()
+        super::shared::now()
     }
 
     /// Gives the journal the transitions that are due; who is refused hears of it.
@@ -267,11 +292,30 @@ impl Sessions {
 
     fn append_failed(&mut self, lsn: Lsn, error: JournalError) {
         if is_fatal(&error) {
-            self.end.get_or_insert(Stop::Poisoned(error));
+            self.stop(Stop::Poisoned(error));
             return;
         }
         if let Some((session, refusal)) = self.registry.failed(lsn, &error) {
             self.feed(session, Input::Refused(refusal));
+        }
+    }
+
+    /// The daemon ends; the first reason holds.
+    pub(super) fn stop(&mut self, stop: Stop) {
+        self.end.get_or_insert(stop);
+    }
+
+    /// A holder was adopted under a higher epoch. If the lock is gone another daemon took this one's place; if not,
+    /// the registry was older than the holders, and a start above their epochs mends that.
+    fn stale(&mut self, epoch: u64) {
+        let current = self.lock.is_current(&self.shared.dirs.run).unwrap_or(false);
+        tracing::error!(epoch, current, "a holder knows a newer daemon");
+        self.stop(Stop::Stale(epoch));
+    }
+
+    fn not_replaced(&mut self, failed: &UpgradeFailure) {
+        for waiting in std::mem::take(&mut self.stop_askers) {
+            self.refuse(waiting, WireError::upgrade_failed(failed));
         }
     }
 
@@ -316,19 +360,27 @@ impl Sessions {
             }
             Msg::Applied(id) => self.look_at_input(id),
             Msg::LogCreated(id, created) => self.log_created(id, created),
+            Msg::CreateLog(id) => self.create_log(id),
             Msg::LogDropped(id) => self.log_dropped(id),
             Msg::AppendFailed(lsn, error) => self.append_failed(lsn, error),
-            Msg::Poisoned(error) => {
-                self.end.get_or_insert(Stop::Poisoned(error));
-            }
+            Msg::Poisoned(error) => self.stop(Stop::Poisoned(error)),
             Msg::Inject(id, answers) => {
                 if let Some(link) = self.entries.get(&id).and_then(|entry| entry.link.as_ref()) {
                     link.inject(&answers);
                 }
             }
-            Msg::Stop(restart) => {
-                self.end.get_or_insert(Stop::Asked(restart));
+            Msg::Found(id, members, found) => {
+                if let Some(entry) = self.entries.get_mut(&id) {
+                    entry.members = Some(members);
+                }
+                self.feed(id, Input::Found(found));
             }
+            Msg::LeftEnded(id) => self.left_ended(id),
+            Msg::Probed(id, probe) => self.decide(id, probe),
+            Msg::Stale(epoch) => self.stale(epoch),
+            Msg::Checked(Ok(binary)) => self.stop(Stop::Replaced(binary)),
+            Msg::Checked(Err(failed)) => self.not_replaced(&failed),
+            Msg::Stop => self.stop(Stop::Asked),
         }
     }
 
@@ -352,7 +404,7 @@ impl Sessions {
             changed
         });
         if let (Some(followed), Some(log)) = (&entry.followed, &entry.log) {
-            let end = ByteOffset(log.tail().borrow().written.offset.0);
+            let end = ByteOffset(stream::written(log).offset.0);
             followed.answers(end, !entry.core.terminal_answers());
         }
         let due = [entry.core.poll_timeout(), entry.look_at].into_iter().flatten().min();
@@ -377,7 +429,7 @@ impl Sessions {
 
     fn hello(&mut self, id: ConnectionId, hello: Hello, outbox: Outbox) -> Result<Bytes, WireError> {
         let client = hello.client_id.clone();
-        if !self.clients.contains_key(&client) && self.clients.len() >= self.shared.options.clients_max {
+        if !self.clients.contains_key(&client) && self.clients.len() >= self.shared.options.clients_max as usize {
             return Err(WireError::clients_limit());
         }
         if hello.role == Role::Control {
@@ -447,7 +499,7 @@ impl Sessions {
                 if let Some(size) = known_size(size.cols, size.rows, (size.xpixel, size.ypixel)) {
                     self.feed(
                         session,
-                        Input::Request { asker: None, client, owner_epoch: None, op: Op::Resize(size) },
+                        Input::Request { asker: None, client, owner_epoch: None, op: Op::Resize(Some(size)) },
                     );
                 }
             }
@@ -472,13 +524,14 @@ impl Sessions {
                 if let Some(link) = &entry.link
                     && known < bytes.len()
                 {
-                    link.input(epoch, InputOffset(offset.0 + known as u64), bytes.slice(known..));
+                    link.input(epoch, InputOffset(offset.0 + known as u64), &bytes[known..]);
                 }
             }
             Ok(None) => entry.held.push_back((stream, epoch, offset, bytes)),
             Err(error) => {
                 if let Some(viewer) = entry.viewers.get(&stream) {
-                    let error = error.with("input_offset", error_offset(&error).unwrap_or(offset.0));
+                    let place = error.number("input_offset").unwrap_or(offset.0);
+                    let error = error.with("input_offset", place);
                     viewer.outbox.push(&[json_frame(&tagged(ErrorMessage { id: None, error }))]);
                 }
             }
@@ -555,7 +608,10 @@ impl Sessions {
 
     /// Tells everybody that the daemon ends; what they do next depends on whether another one follows.
     fn say_goodbye(&mut self, end: &Stop) {
-        let restart = !matches!(end, Stop::Asked(false));
+        let restart = end.is_followed();
+        for waiting in std::mem::take(&mut self.stop_askers) {
+            self.answer_now(waiting, protocol::Nothing {});
+        }
         let detached = Detached { restart, ..Detached::new(abide_wire::Code::DaemonStopping) };
         let streams: Vec<(StreamId, SessionId)> = self.streams.iter().map(|(s, id)| (*s, *id)).collect();
         for (stream, session) in streams {
@@ -570,14 +626,6 @@ impl Sessions {
             connection.outbox.close();
         }
     }
-
-    pub(super) fn report_entry(&mut self, entry: ReportEntry) {
-        self.report.sessions.push(entry);
-    }
-}
-
-fn error_offset(error: &WireError) -> Option<u64> {
-    error.number("input_offset")
 }
 
 /// Columns and rows that a client said; `None` if either is unknown.
@@ -600,7 +648,7 @@ impl Shared {
             daemon_epoch: self.daemon_epoch,
             boot_id: self.boot.to_string(),
             daemon_version: self.version.clone(),
-            limits: protocol::Limits::new(u32::try_from(self.options.observers_max).unwrap_or(u32::MAX)),
+            limits: protocol::Limits::new(self.options.observers_max),
             owned,
         }
     }

@@ -10,8 +10,8 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::screens::Screens;
 use crate::dirs::Layout;
-use crate::ids::{DaemonEpoch, SessionId};
-use crate::options::{Options, Sync};
+use crate::ids::{DaemonEpoch, Incarnation, SessionId};
+use crate::options::{Sync, Terminal};
 use crate::program::{self, Account, Environment, EnvironmentError, Failure, Program, Wish};
 use crate::protocol::RecoveryReport;
 use crate::session::{Limits, Now};
@@ -19,7 +19,7 @@ use crate::store::Facts;
 
 /// The daemon's fixed surroundings.
 pub(super) struct Shared {
-    pub(super) options: Options,
+    pub(super) options: Terminal,
     pub(super) journal: Journal,
     pub(super) dirs: Layout,
     pub(super) boot: BootId,
@@ -62,18 +62,18 @@ impl Shared {
         Limits {
             owner_grace_ms: self.options.owner_grace_ms,
             drain_ms_max: self.options.drain_ms_max,
-            observers_max: self.options.observers_max,
+            observers_max: self.options.observers_max as usize,
         }
     }
 
     /// The level at which output is shown: what viewers see survives what it was written to survive.
     pub(super) fn output_level(&self) -> Level {
-        if self.options.sync == Sync::Always { Level::Durable } else { Level::Written }
+        if self.options.journal_sync == Sync::Always { Level::Durable } else { Level::Written }
     }
 
     /// The level at which output is acknowledged.
     pub(super) fn output_durability(&self) -> Durability {
-        match self.options.sync {
+        match self.options.journal_sync {
             Sync::Os => Durability::Os,
             Sync::Interval => Durability::Interval,
             Sync::Always => Durability::Always,
@@ -145,7 +145,7 @@ impl Shared {
             rows: record.rows,
             ring_bytes: self.options.ring_bytes,
             spill_bytes_max: self.options.spill_bytes_max,
-            paths: self.holder_paths(record.id, record.incarnation.0),
+            paths: self.holder_paths(record.id, record.incarnation),
             rlimits: self.inherited.rlimits.clone(),
             umask: self.inherited.umask,
             oom_score_adj: self.inherited.oom_score_adj,
@@ -153,7 +153,7 @@ impl Shared {
         }
     }
 
-    pub(super) fn holder_paths(&self, id: SessionId, incarnation: u64) -> Paths {
+    pub(super) fn holder_paths(&self, id: SessionId, incarnation: Incarnation) -> Paths {
         Paths {
             socket: self.dirs.holder_sockets.path().join(holder_socket(id)),
             exit_file: self.dirs.exits.path().join(exit_file(id, incarnation)),
@@ -168,6 +168,6 @@ pub(super) fn holder_socket(id: SessionId) -> String {
 }
 
 /// Name of the exit record of a session's program.
-pub(super) fn exit_file(id: SessionId, incarnation: u64) -> String {
+pub(super) fn exit_file(id: SessionId, incarnation: Incarnation) -> String {
     format!("{id}.{incarnation}.exit")
 }

@@ -40,7 +40,7 @@ pub struct Formats {
 impl Formats {
     /// Those of this version.
     pub fn own() -> Self {
-        Self { store: vec![abide_journal::FORMAT], boot: Event::FORMAT, holders: vec![abide_holder::VERSION] }
+        Self { store: vec![abide_journal::format::FORMAT], boot: Event::FORMAT, holders: vec![abide_holder::VERSION] }
     }
 
     /// What a successor of these formats could not read of what this version has written.

@@ -94,7 +94,7 @@ impl Viewer {
     async fn follow(&mut self, mut cursor: Cursor) -> Detached {
         let mut tail = self.log.tail();
         loop {
-            let end = stream::end_at(&tail.borrow_and_update(), self.level);
+            let end = tail.get().map_or(Place::START, |tail| tail.at(self.level));
             let view = self.view.borrow_and_update().clone();
             self.progress.send_replace(ByteOffset(cursor.offset.0));
             let seen = Seen {

@@ -225,6 +225,7 @@ impl Session {
             Input::Attach(asker, attach) => self.attach(now, asker, attach, out),
             Input::ClientHere(client) => self.client_here(&client),
             Input::ClientGone(client) => self.client_gone(now, &client),
+            Input::Terminate { grace_ms } => self.kill_by(now, None, None, (grace_ms, false, None), out),
             Input::LogCreated => self.log_created(out),
             Input::Holder(event) => self.holder_event(now, event, out),
             Input::Drained { head, end } => self.output_taken(head, end, out),

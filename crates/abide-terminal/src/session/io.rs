@@ -100,6 +100,11 @@ pub enum Input {
     },
     /// A stream connection asks to attach.
     Attach(Asker, Attach),
+    /// The daemon stops and takes its sessions with it.
+    Terminate {
+        /// Time from the first signal to SIGKILL.
+        grace_ms: u64,
+    },
     /// A stream ended.
     StreamGone(StreamId),
     /// The owner has a connection (again).
@@ -147,8 +152,6 @@ pub enum Refusal {
 pub enum HolderInput {
     /// It was adopted; what its header says.
     Adopted {
-        /// 0 waiting, 1 running, 2 ended, 3 spawn failed.
-        state: u32,
         /// The epoch that it knows.
         owner_epoch: OwnerEpoch,
         /// Input written to the PTY in that epoch.
@@ -298,4 +301,6 @@ pub enum Output {
     },
     /// What was printed since the last screen is worth one.
     Screen,
+    /// Remove what the last holder left: its socket, its exit record.
+    RemoveFiles,
 }

@@ -40,10 +40,23 @@ impl Session {
         (grace_ms, force, signal): (u64, bool, Option<u8>),
         out: &mut Vec<Output>,
     ) -> Result<(), WireError> {
-        let state = self.facts.state();
-        if state < State::Exited {
+        if self.facts.state() < State::Exited {
             self.must_own(client)?;
         }
+        self.kill_by(now, asker, Some(client), (grace_ms, force, signal), out);
+        Ok(())
+    }
+
+    /// A kill by a client, or by the daemon itself (`None`).
+    pub(super) fn kill_by(
+        &mut self,
+        now: Now,
+        asker: Option<Asker>,
+        by: Option<&ClientId>,
+        (grace_ms, force, signal): (u64, bool, Option<u8>),
+        out: &mut Vec<Output>,
+    ) {
+        let state = self.facts.state();
         let grace_ms = if force { 0 } else { grace_ms };
         match state {
             State::Starting if !self.facts.start_recorded => {
@@ -58,7 +71,7 @@ impl Session {
                     t0_boot_ms: now.boot_ms,
                     grace_ms,
                     signal,
-                    by: client.clone(),
+                    by: by.cloned(),
                 };
                 self.propose(event, None, Then::Answer(asker), out);
             }
@@ -76,7 +89,6 @@ impl Session {
                 }
             }
         }
-        Ok(())
     }
 
     pub(super) fn kill_reply(&self, already: bool) -> Reply {

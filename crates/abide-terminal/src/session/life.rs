@@ -226,6 +226,8 @@ impl Session {
         self.drain_by = None;
         if self.holder == Holder::Adopted {
             self.when_durable.push((number, Output::ToHolder(Frame::Collect(end))));
+        } else {
+            self.when_durable.push((number, Output::RemoveFiles));
         }
         out.push(Output::Screen);
     }

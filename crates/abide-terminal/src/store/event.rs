@@ -59,8 +59,9 @@ pub enum Event {
         /// The signal that replaces SIGHUP, by number.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         signal: Option<u8>,
-        /// The client that asked.
-        by: ClientId,
+        /// The client that asked; absent: the daemon stops.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<ClientId>,
     },
     /// Its program has ended, could not be started, or was lost.
     Exited {
