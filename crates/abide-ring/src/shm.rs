@@ -83,7 +83,12 @@ fn frozen_size() -> SealFlags {
 }
 
 /// Maps a peer's memfd of `least` to `most` bytes after seeing that nobody can cut it under us.
-fn open(fd: BorrowedFd<'_>, (least, most): (u64, u64), seals: SealFlags, access: ProtFlags) -> Result<Mapping, MapError> {
+fn open(
+    fd: BorrowedFd<'_>,
+    (least, most): (u64, u64),
+    seals: SealFlags,
+    access: ProtFlags,
+) -> Result<Mapping, MapError> {
     let found = rustix::fs::fcntl_get_seals(fd).map_err(os("get seals"))?;
     if !found.contains(seals) {
         return Err(MapError::Unsealed(found.bits()));
@@ -183,8 +188,9 @@ impl RingMemory {
             Self::Mapped(ring) => {
                 // SAFETY: in bounds as asserted; the only writable mapping is ours and borrowed mutably; readers in
                 // other processes copy from this range only what they throw away after their check.
-                let free =
-                    unsafe { core::slice::from_raw_parts_mut(ring.mapping.base.add(HEADER_BYTES + at).as_ptr(), bytes) };
+                let free = unsafe {
+                    core::slice::from_raw_parts_mut(ring.mapping.base.add(HEADER_BYTES + at).as_ptr(), bytes)
+                };
                 write(free)
             }
         }
