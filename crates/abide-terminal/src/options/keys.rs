@@ -91,7 +91,7 @@ table! {
     drain_ms_max: u64 = 2_000, in 0, 600_000;
     /// What output and events are safe from when they are acknowledged: `os` (the death of any process), `interval`
     /// (also a power cut, but for the last `journal.sync_interval_ms`), `always` (a power cut too).
-    journal_sync as "journal.sync": SyncLevel = SyncLevel::Interval;
+    journal_sync as "journal.sync": Sync = Sync::Interval;
     /// Lines of history in a snapshot, if the attach does not say. At most `scrollback_lines_max`.
     scrollback_lines: u32 = 1_000, in 0, 100_000;
     /// Lines of history that a screen model keeps; what is older is in the journal.
@@ -146,7 +146,7 @@ table! {
 /// What an acknowledgement is safe from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum SyncLevel {
+pub enum Sync {
     /// The death of any process.
     Os,
     /// Also a power cut, but for the last interval.

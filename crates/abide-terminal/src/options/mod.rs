@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use keys::{DetachKey, Journal, SyncLevel, Terminal};
+pub use keys::{DetachKey, Journal, Sync, Terminal};
 use overlay::Overlay;
 
 /// The configuration of a daemon and of the commands that speak to it.

@@ -40,7 +40,7 @@ fn what_comes_later_wins_and_every_origin_is_remembered() {
     let options = load(text, &environment, &flags).expect("it is good");
     let (terminal, journal) = (&options.terminal, &options.journal);
     assert_eq!((terminal.ring_bytes, terminal.sessions_max, terminal.clients_max), (524_288, 5, 7));
-    assert_eq!((terminal.journal_sync, terminal.takeover), (SyncLevel::Os, Takeover::Deny));
+    assert_eq!((terminal.journal_sync, terminal.takeover), (Sync::Os, Takeover::Deny));
     assert_eq!(terminal.term, "123", "a text that looks like a number stays a text");
     assert_eq!((journal.bytes_max, journal.dir.as_deref()), (1_000_000, Some(Path::new("/j"))));
 

@@ -8,7 +8,6 @@ use rustix::fs::{Access, FileType, access, stat};
 use rustix::io::Errno;
 
 use super::{Failure, Step};
-use crate::ids::InvalidId;
 
 /// A program that can be started, as far as this can be known before.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,17 +40,7 @@ pub fn find(
     Ok(Program { path: file, argv: own_name.chain(args.iter().map(OsString::from)).collect() })
 }
 
-/// Checks what a request names as directory. The daemon's own is no place to begin a relative path at.
-///
-/// # Errors
-/// The field `cwd`, and its rule.
-pub fn valid_cwd(cwd: &Path) -> Result<(), InvalidId> {
-    let has_nul = cwd.as_os_str().as_bytes().contains(&0);
-    let rule = "an absolute path without NUL";
-    if cwd.is_absolute() && !has_nul { Ok(()) } else { Err(InvalidId { what: "cwd", rule }) }
-}
-
-/// Checks that a program can be started in this directory, a valid one.
+/// Checks that a program can be started in this directory. `cwd` is absolute.
 ///
 /// # Errors
 /// It is missing, is no directory, or may not be entered.
@@ -178,14 +167,6 @@ mod tests {
 
         let missing = find(None, &[], None, &dir.path().join("fish"), OsStr::new(""), dir.path());
         assert_eq!(missing.map_err(|failure| failure.code()), Err(Code::ShellNotFound));
-    }
-
-    #[test]
-    fn a_request_names_an_absolute_directory() {
-        assert_eq!(valid_cwd(Path::new("/src/ä b")), Ok(()));
-        for bad in ["", "src", "./src", "~/src", "/a\0b"] {
-            assert_eq!(valid_cwd(Path::new(bad)).map_err(|error| error.what), Err("cwd"), "{bad:?}");
-        }
     }
 
     #[test]

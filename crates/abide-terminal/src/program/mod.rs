@@ -10,5 +10,5 @@ pub use account::Account;
 pub(crate) use environment::TERM_DEFAULT;
 pub use environment::{Environment, EnvironmentError, Wish, assemble};
 pub use failure::{Failure, Step};
-pub use lookup::{Program, check_cwd, find, valid_cwd};
+pub use lookup::{Program, check_cwd, find};
 pub use terminfo::has_terminfo;
