@@ -8,6 +8,7 @@
 //! `abide-screen`, and it listens on no network.
 
 pub mod client;
+pub mod daemon;
 pub mod dirs;
 mod ids;
 pub mod kill;
@@ -19,6 +20,10 @@ pub mod program;
 pub mod protocol;
 mod record;
 pub mod recover;
+mod refusals;
+pub mod session;
+pub mod store;
+mod stream;
 mod sys;
 #[cfg(test)]
 mod test_dir;

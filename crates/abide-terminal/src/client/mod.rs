@@ -30,4 +30,4 @@ pub use connection::{Dial, Identity, Instant};
 pub use control::{CallId, ControlInput, ControlLink, ControlOutput};
 pub use shell::{Client, Stream};
 pub use socket::{Address, StartDaemon, connect};
-pub use stream::{StreamEnd, StreamEvent, StreamInput, StreamLink, StreamOutput};
+pub use stream::{StreamEnd, StreamEvent, StreamInput, StreamLink, StreamOutput, WhenGone};

@@ -7,7 +7,7 @@ use tokio::time::Instant as Clock;
 use super::connection::{Identity, Instant};
 use super::control::{CallId, ControlInput, ControlLink, ControlOutput};
 use super::socket::{Address, Event, Socket};
-use super::stream::{StreamEnd, StreamEvent, StreamInput, StreamLink, StreamOutput};
+use super::stream::{StreamEnd, StreamEvent, StreamInput, StreamLink, StreamOutput, WhenGone};
 use crate::protocol::{Attach, ControlRequest, Request, WindowSize, WireError};
 
 /// A control connection: requests, one after another, over as many connections as it takes.
@@ -94,9 +94,9 @@ pub struct Stream {
 
 impl Stream {
     /// A stream that attaches as soon as it is waited for. `identity.may_start` is taken from the address.
-    pub fn new(identity: Identity, address: Address, attach: Attach) -> Self {
+    pub fn new(identity: Identity, address: Address, attach: Attach, when_gone: WhenGone) -> Self {
         let identity = Identity { may_start: address.start.is_some(), ..identity };
-        let link = StreamLink::new(identity, attach, Instant::default());
+        let link = StreamLink::new(identity, attach, when_gone, Instant::default());
         let socket = Socket::new(address);
         Self { link, socket, began: Clock::now(), out: Vec::new(), events: VecDeque::new(), end: None }
     }

@@ -119,6 +119,15 @@ pub enum StreamEnd {
     Failed(WireError),
 }
 
+/// Where a stream goes on when the place where it stood does not exist any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenGone {
+    /// With a picture of the screen: for terminals.
+    Snapshot,
+    /// At the nearest byte that stands: for recorders.
+    Nearest,
+}
+
 /// What the link does next on its open connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -135,6 +144,7 @@ enum Phase {
 pub struct StreamLink {
     connection: Connection,
     attach: Attach,
+    when_gone: WhenGone,
     phase: Phase,
     /// Where output goes on; `None` until it is known.
     next: Option<ByteOffset>,
@@ -152,10 +162,11 @@ pub struct StreamLink {
 
 impl StreamLink {
     /// A link that dials at once and attaches as `attach` says.
-    pub fn new(identity: Identity, attach: Attach, now: Instant) -> Self {
+    pub fn new(identity: Identity, attach: Attach, when_gone: WhenGone, now: Instant) -> Self {
         Self {
             connection: Connection::new(identity, Role::Stream, now),
             attach,
+            when_gone,
             phase: Phase::Due(now),
             next: None,
             log_epoch: None,
@@ -220,10 +231,7 @@ impl StreamLink {
             StreamInput::Frame(frame) => self.frame(now, frame, out),
             StreamInput::Closed => self.broken(now, out),
             StreamInput::Resize(size) => self.resize(size, out),
-            StreamInput::Redraw => {
-                self.next = None;
-                self.attach.from = StartAt::Snapshot;
-            }
+            StreamInput::Redraw => self.draw_anew(),
             StreamInput::Detach => self.detach(out),
             StreamInput::Timeout => self.timeout(now, out),
         }
@@ -480,9 +488,21 @@ impl StreamLink {
     /// The place where the stream stood does not exist: go on elsewhere, or with a picture of the screen.
     fn go_on(&mut self, now: Instant, offset: ByteOffset, epoch: Option<u64>, out: &mut Vec<StreamOutput>) {
         self.log_epoch = epoch;
-        self.next = (self.attach.from != StartAt::Snapshot).then_some(offset);
+        self.move_to(offset);
         self.phase = Phase::Due(now);
         self.attach_if_due(now, out);
+    }
+
+    fn move_to(&mut self, offset: ByteOffset) {
+        match self.when_gone {
+            WhenGone::Nearest => self.next = Some(offset),
+            WhenGone::Snapshot => self.draw_anew(),
+        }
+    }
+
+    fn draw_anew(&mut self) {
+        self.next = None;
+        self.attach.from = StartAt::Snapshot;
     }
 
     fn attach_later(&mut self, now: Instant) {
@@ -498,13 +518,13 @@ impl StreamLink {
                     let lost_bytes = Some(to.0.saturating_sub(offset.0));
                     let hole = Hole { offset, code: Code::JournalCorrupt, lost_bytes };
                     out.push(StreamOutput::Yield(StreamEvent::Hole(hole)));
-                    self.next = (self.attach.from != StartAt::Snapshot).then_some(to);
+                    self.move_to(to);
                 }
             }
             Code::OffsetTrimmed => {
                 if let (Some(from), Some(to)) = (self.next, detached.resume_offset) {
                     out.push(StreamOutput::Yield(StreamEvent::Skipped { from, to }));
-                    self.next = (self.attach.from != StartAt::Snapshot).then_some(to);
+                    self.move_to(to);
                 }
             }
             Code::SlowSubscriber => {}

@@ -2,11 +2,13 @@
 
 mod members;
 mod proc_fs;
+mod signal;
 
 use std::fmt;
 
 pub use members::{Evidence, Guarded, Members, left_behind};
 pub use proc_fs::{boot_id, carries_session, process, start_time, table};
+pub use signal::signal;
 
 /// One boot of the machine, or of the container: pids and start times mean something within one only.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
