@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use crate::tree::{files, root, short, text};
 
 /// Files and folders that are pure although they lie in no folder named `core`.
-const PURE: [&str; 14] = [
+const PURE: [&str; 21] = [
+    "crates/abide-journal/src/format",
+    "crates/abide-screen/src",
+    "crates/abide-sim/src",
     "crates/abide-terminal/src/ids.rs",
     "crates/abide-terminal/src/kill",
     "crates/abide-terminal/src/names",
@@ -18,6 +21,10 @@ const PURE: [&str; 14] = [
     "crates/abide-terminal/src/protocol",
     "crates/abide-terminal/src/record.rs",
     "crates/abide-terminal/src/recover",
+    "crates/abide-terminal/src/refusals.rs",
+    "crates/abide-terminal/src/session",
+    "crates/abide-terminal/src/store",
+    "crates/abide-terminal/src/stream.rs",
     "crates/abide-wire/src/code.rs",
     "crates/abide-wire/src/frame.rs",
     "crates/abide-wire/src/request_id.rs",
