@@ -92,3 +92,24 @@ pub(crate) fn inherit(number: RawFd) -> io::Result<OwnedFd> {
     rustix::io::fcntl_setfd(original, rustix::io::FdFlags::CLOEXEC)?;
     Ok(rustix::io::fcntl_dupfd_cloexec(original, libc::STDERR_FILENO + 1)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    #[test]
+    fn only_an_open_descriptor_beyond_the_standard_streams_is_inherited() {
+        for number in [-1, 0, 1, 2, 1_000_000] {
+            assert!(inherit(number).is_err(), "{number}");
+        }
+        let file = std::fs::File::open("/dev/null").expect("it is there");
+        rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).expect("it is open");
+        let inherited = inherit(file.as_raw_fd()).expect("it is open");
+        assert_ne!(inherited.as_raw_fd(), file.as_raw_fd());
+        for fd in [&inherited, &OwnedFd::from(file)] {
+            assert_eq!(rustix::io::fcntl_getfd(fd).expect("it is open"), rustix::io::FdFlags::CLOEXEC);
+        }
+    }
+}

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use abide_holder::{ProbeError, ProbeTimeouts, State as HolderState};
+use abide_holder::{BootId, ProbeError, ProbeTimeouts, State as HolderState};
 use abide_journal::{AppendOptions, Entry};
 use tokio::sync::Semaphore;
 
@@ -14,7 +14,7 @@ use super::pump;
 use super::sessions::Sessions;
 use super::shared::{Shared, exit_file};
 use crate::ids::{ByteOffset, DaemonEpoch, Incarnation, SessionId};
-use crate::procs::{self, BootId, ProcessId};
+use crate::procs::{self, ProcessId};
 use crate::protocol::{EntryOutcome, Lost, ReportEntry};
 use crate::record::State;
 use crate::recover::{
@@ -109,7 +109,7 @@ impl Sessions {
         let around = facts.as_ref().map(|facts| surroundings(&self.shared, facts));
         let log_end =
             self.entries.get(&id).and_then(|entry| entry.log.as_ref()).map_or(0, |log| stream::written(log).offset.0);
-        let boot = BootId(self.shared.boot.0);
+        let boot = self.shared.boot;
         let decision = recover::decide(&recover::Facts {
             boot,
             session: facts.as_ref().map(|facts| recorded(facts, boot, ByteOffset(log_end))),
@@ -273,7 +273,7 @@ fn recorded(facts: &Facts, boot: BootId, log_end: ByteOffset) -> recover::Sessio
         State::Finalized => Stage::Finalized,
     };
     // A boot id that cannot be read is none of this machine's.
-    let launched_in = facts.created.boot_id.parse().unwrap_or(BootId([!boot.0[0]; 16]));
+    let launched_in = facts.created.boot_id.clone().try_into().unwrap_or(BootId([!boot.0[0]; 16]));
     recover::Session {
         stage,
         incarnation: record.incarnation,
