@@ -15,6 +15,7 @@ use crate::modes::{InputModes, KeyboardFlags};
 
 mod erase;
 mod handler;
+mod print;
 mod resize;
 
 /// Blinking text: the engine has no name for it, and one bit of its cells is free.
