@@ -154,7 +154,8 @@ fn used(cells: &Row<Cell>) -> usize {
 /// The last row that must be drawn, be it to make the one before it go on.
 fn last_used(grid: &Grid<Cell>, first: Line) -> Line {
     let bottom = grid.bottommost_line().0;
-    let last = (first.0..=bottom).rev().find(|&row| used(&grid[Line(row)]) > 0).unwrap_or(first.0);
+    let is_used = |row: &i32| used(&grid[Line(*row)]) > 0 || goes_on(&grid[Line(*row)]);
+    let last = (first.0..=bottom).rev().find(is_used).unwrap_or(first.0);
     Line(if goes_on(&grid[Line(last)]) { last + 1 } else { last }.min(bottom))
 }
 
