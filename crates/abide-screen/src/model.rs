@@ -160,6 +160,11 @@ impl Model {
         self.current_dir.as_ref().map(|dir| dir.path.as_str())
     }
 
+    /// Whether private mode `mode` is on, as DECRQM would tell; none for one that the model does not know.
+    pub fn private_mode(&self, mode: u16) -> Option<bool> {
+        self.engine.private_mode(mode)
+    }
+
     /// Draws the seam between a program that was lost and the one that follows it; what was held of an unfinished
     /// sequence is forgotten.
     pub fn restored(&mut self, code: &str, at: &str) -> Result<(), Failed> {

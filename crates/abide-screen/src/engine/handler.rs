@@ -41,7 +41,7 @@ impl Engine {
         self.grid_mut().cursor.point.column = Column(col);
     }
 
-    fn private_mode(&self, mode: u16) -> Option<bool> {
+    pub(crate) fn private_mode(&self, mode: u16) -> Option<bool> {
         let has = |flag| Some(self.term.mode().contains(flag));
         match mode {
             6 => has(TermMode::ORIGIN),
