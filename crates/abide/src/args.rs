@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use abide_terminal::protocol::{Key, Name, SessionRef};
 use abide_terminal::kill::Signal;
+use abide_terminal::protocol::{Key, Name, SessionRef};
 use clap::{Args, Parser, Subcommand};
 
 use crate::format::Format;
@@ -57,9 +57,6 @@ pub(crate) enum Command {
     /// Tell all about a session, as JSON
     #[command(after_help = "Example: abide inspect build")]
     Inspect(Inspect),
-    /// Start the daemon; other commands do so by themselves
-    #[command(after_help = "Example: abide up")]
-    Up(Up),
     /// Replace the daemon; sessions go on
     #[command(after_help = "Example: abide restart --binary ./abide")]
     Restart(Restart),
@@ -72,9 +69,6 @@ pub(crate) enum Command {
         /// Which shell
         shell: clap_complete::Shell,
     },
-    /// Own a pseudo-terminal; started by the daemon
-    #[command(hide = true)]
-    Hold,
 }
 
 #[derive(Debug, Args)]
@@ -191,19 +185,6 @@ pub(crate) struct Inspect {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Up {
-    /// Stay in the foreground
-    #[arg(long)]
-    pub(crate) foreground: bool,
-    /// Look whether this daemon could start, print what it knows, and end
-    #[arg(long, conflicts_with = "foreground")]
-    pub(crate) check: bool,
-    /// Leave the terminal and its session
-    #[arg(long, hide = true, requires = "foreground")]
-    pub(crate) own_session: bool,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct Restart {
     /// The program of the new daemon; without it, the one that runs
     #[arg(long, value_name = "PATH")]
@@ -250,10 +231,14 @@ mod tests {
     fn the_command_line_is_consistent_and_each_command_has_an_example() {
         let mut command = Cli::command();
         command.build();
-        command.debug_assert();
+        command.clone().debug_assert();
         for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
             let example = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(example.starts_with(&format!("Example: abide {}", sub.get_name())), "{}: {example}", sub.get_name());
+            assert!(
+                example.starts_with(&format!("Example: abide {}", sub.get_name())),
+                "{}: {example}",
+                sub.get_name()
+            );
         }
     }
 
