@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use abide_terminal::protocol::{Key, Name, SessionRef};
 use abide_terminal::kill::Signal;
+use abide_terminal::protocol::{Key, Name, SessionRef};
 use clap::{Args, Parser, Subcommand};
 
 use crate::format::Format;
@@ -66,15 +66,15 @@ pub(crate) enum Command {
     /// Stop the daemon; sessions go on
     #[command(after_help = "Example: abide stop")]
     Stop(Stop),
+    /// Own a pseudo-terminal; started by the daemon
+    #[command(hide = true)]
+    Hold,
     /// Print a completion script for a shell
     #[command(after_help = "Example: abide completions bash > ~/.local/share/bash-completion/completions/abide")]
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
     },
-    /// Own a pseudo-terminal; started by the daemon
-    #[command(hide = true)]
-    Hold,
 }
 
 #[derive(Debug, Args)]
@@ -191,19 +191,6 @@ pub(crate) struct Inspect {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Up {
-    /// Stay in the foreground
-    #[arg(long)]
-    pub(crate) foreground: bool,
-    /// Look whether this daemon could start, print what it knows, and end
-    #[arg(long, conflicts_with = "foreground")]
-    pub(crate) check: bool,
-    /// Leave the terminal and its session
-    #[arg(long, hide = true, requires = "foreground")]
-    pub(crate) own_session: bool,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct Restart {
     /// The program of the new daemon; without it, the one that runs
     #[arg(long, value_name = "PATH")]
@@ -250,10 +237,14 @@ mod tests {
     fn the_command_line_is_consistent_and_each_command_has_an_example() {
         let mut command = Cli::command();
         command.build();
-        command.debug_assert();
+        command.clone().debug_assert();
         for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
             let example = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(example.starts_with(&format!("Example: abide {}", sub.get_name())), "{}: {example}", sub.get_name());
+            assert!(
+                example.starts_with(&format!("Example: abide {}", sub.get_name())),
+                "{}: {example}",
+                sub.get_name()
+            );
         }
     }
 
@@ -265,4 +256,29 @@ mod tests {
             assert!(duration(bad).is_err(), "{bad}");
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// Serve in this process, until SIGTERM or SIGINT
+    #[arg(long)]
+    pub(crate) foreground: bool,
+    /// Check the configuration and print the formats that this version knows
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Leave the session of the caller
+    #[arg(long, hide = true)]
+    pub(crate) own_session: bool,
+    /// Descriptor of the lock, held by the daemon before
+    #[arg(long, hide = true)]
+    pub(crate) lock_fd: Option<i32>,
+    /// Descriptor of the socket, opened by the daemon before
+    #[arg(long, hide = true)]
+    pub(crate) listen_fd: Option<i32>,
+    /// Limits, umask and weight that programs get, as JSON
+    #[arg(long, hide = true)]
+    pub(crate) inherited: Option<String>,
+    /// Why this daemon was not replaced, as JSON
+    #[arg(long, hide = true)]
+    pub(crate) upgrade_failed: Option<String>,
 }

@@ -40,7 +40,7 @@ impl Failure {
     }
 
     /// The system refused something.
-    pub(crate) fn system(what: &str, error: &std::io::Error) -> Self {
+    pub(crate) fn system(what: &str, error: &dyn std::fmt::Display) -> Self {
         Self { status: Some(1), ..Self::new(WireError::new(Code::Internal, format!("{what}: {error}"))) }
     }
 
@@ -118,8 +118,7 @@ impl Failure {
             Code::SessionOwned => Some(format!("abide attach {session} --take")),
             Code::SessionRunning => Some(format!("abide kill {session}")),
             Code::SessionNotFound => Some("abide ls -a".to_owned()),
-            Code::NameTaken => Some(format!("abide attach {session}")),
-            Code::DaemonStopping => Some(format!("abide attach {session}")),
+            Code::NameTaken | Code::DaemonStopping => Some(format!("abide attach {session}")),
             Code::DaemonUnreachable => Some("abide up --foreground".to_owned()),
             _ => None,
         }

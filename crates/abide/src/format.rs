@@ -53,7 +53,8 @@ fn table(out: &mut impl Write, records: &[Record], now_ms: u64) -> io::Result<()
 
 fn row(record: &Record, now_ms: u64) -> [String; 9] {
     let since = |ms: u64| duration(Duration::from_millis(now_ms.saturating_sub(ms)));
-    let command: Vec<String> = std::iter::once(&record.command).chain(&record.args).map(|word| printable(word)).collect();
+    let command: Vec<String> =
+        std::iter::once(&record.command).chain(&record.args).map(|word| printable(word)).collect();
     [
         record.name.clone(),
         state(record),
@@ -119,7 +120,10 @@ mod tests {
     #[test]
     fn sessions_are_a_table() {
         let records = [
-            record("build", serde_json::json!({"pid": 4711, "owner": "cli-1", "observers": 2, "last_output_at": 60_000})),
+            record(
+                "build",
+                serde_json::json!({"pid": 4711, "owner": "cli-1", "observers": 2, "last_output_at": 60_000}),
+            ),
             record("quiet-heron", serde_json::json!({"state": "Finalized", "exit": {"signal": "SIGKILL"}})),
         ];
         let mut out = Vec::new();

@@ -76,6 +76,7 @@ pub(super) async fn adopt(shared: &Shared, session: SessionId) -> Result<Adopted
         return Err(Refused::Failed(broken("the holder is another user's")));
     }
     let outbox = Outbox::new(Arc::clone(&socket), OUTBOX);
+    tokio::spawn(outbox.clone().run());
     let mut frames = Frames { socket, buffer: Vec::new(), fds: Vec::new() };
     let epoch = shared.daemon_epoch.0;
     let adopt = ToHolder::Adopt { daemon_epoch: epoch, session: session.to_bytes(), version: abide_holder::VERSION };
@@ -90,7 +91,6 @@ pub(super) async fn adopt(shared: &Shared, session: SessionId) -> Result<Adopted
         Ok(_) => return Err(Refused::Failed(broken("the holder closed the connection"))),
         Err(_) => return Err(Refused::Failed(io::ErrorKind::TimedOut.into())),
     };
-    tokio::spawn(outbox.clone().run());
     let output = Output::new(header, std::mem::take(&mut frames.fds), epoch);
     let output = output.map_err(|error| broken(&error.to_string()))?;
     let wake = output.wake_fd().try_clone_to_owned()?;

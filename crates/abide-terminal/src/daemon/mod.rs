@@ -167,14 +167,20 @@ impl Daemon {
         Ok(Self { start, dirs, lock })
     }
 
+    /// Limits, umask and weight that programs are started with.
+    pub fn inherited(&self) -> &Inherited {
+        &self.start.inherited
+    }
+
     /// Recovers the sessions and serves until it is stopped. `ready` is called once connections are answered.
     pub fn run(self, ready: impl FnOnce(DaemonEpoch)) -> Result<End, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(os("runtime"))?;
+        let inherited = self.start.inherited.clone();
         let (stop, listener, lock) = runtime.block_on(self.serve(ready))?;
         runtime.shutdown_timeout(GOODBYE_TIME);
         match stop {
             Stop::Asked => Ok(End::Stopped),
-            Stop::Replaced(binary) => match upgrade::hand_over(&binary, lock.as_fd(), listener.as_fd()) {
+            Stop::Replaced(binary) => match upgrade::hand_over(&binary, lock.as_fd(), listener.as_fd(), &inherited) {
                 Ok(()) => Ok(End::Stopped),
                 Err(upgrade) => Ok(End::Anew {
                     lock: lock.as_fd().try_clone_to_owned().map_err(os("lock"))?,

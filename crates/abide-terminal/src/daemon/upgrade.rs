@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use abide_holder::Inherited;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{FdFlags, fcntl_setfd};
 use serde::{Deserialize, Serialize};
@@ -102,8 +103,14 @@ const FORMATS_BYTES_MAX: u64 = 4_096;
 
 /// Starts the successor with the lock and the listening socket, and waits until it is ready. If it is not, it is ended
 /// and this daemon has to start itself anew.
-pub(super) fn hand_over(binary: &Path, lock: BorrowedFd<'_>, listener: BorrowedFd<'_>) -> Result<(), UpgradeFailure> {
+pub(super) fn hand_over(
+    binary: &Path,
+    lock: BorrowedFd<'_>,
+    listener: BorrowedFd<'_>,
+    inherited: &Inherited,
+) -> Result<(), UpgradeFailure> {
     let failed = |reason: String| failure("start", reason);
+    let inherited = serde_json::to_string(inherited).map_err(|error| failed(error.to_string()))?;
     let pass = |fd: BorrowedFd<'_>| fcntl_setfd(fd, FdFlags::empty()).map_err(|errno| failed(errno.to_string()));
     let keep = |fd: BorrowedFd<'_>| fcntl_setfd(fd, FdFlags::CLOEXEC);
     pass(lock)?;
@@ -112,6 +119,7 @@ pub(super) fn hand_over(binary: &Path, lock: BorrowedFd<'_>, listener: BorrowedF
         .args(["up", "--foreground"])
         .arg(format!("--lock-fd={}", lock.as_raw_fd()))
         .arg(format!("--listen-fd={}", listener.as_raw_fd()))
+        .arg(format!("--inherited={inherited}"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn();

@@ -150,7 +150,9 @@ impl Keys {
     /// The second press in time is sent; the first one is held until then.
     fn press(&mut self, spelling: Vec<u8>, now: Instant, pass: &mut Vec<u8>) {
         match self.pressed.take() {
-            Some((since, _)) if now.saturating_duration_since(since) < TWICE_WITHIN => pass.extend_from_slice(&spelling),
+            Some((since, _)) if now.saturating_duration_since(since) < TWICE_WITHIN => {
+                pass.extend_from_slice(&spelling)
+            }
             _ => self.pressed = Some((now, spelling)),
         }
     }
@@ -185,7 +187,8 @@ impl Paste {
     fn feed(&mut self, byte: u8) -> bool {
         let bracket = if self.inside { PASTE_ENDS } else { PASTE_BEGINS };
         let was_inside = self.inside;
-        self.matched = if bracket.get(self.matched) == Some(&byte) { self.matched + 1 } else { usize::from(byte == 0x1B) };
+        self.matched =
+            if bracket.get(self.matched) == Some(&byte) { self.matched + 1 } else { usize::from(byte == 0x1B) };
         if self.matched == bracket.len() {
             self.inside = !self.inside;
             self.matched = 0;
@@ -242,7 +245,8 @@ mod tests {
 
     #[test]
     fn other_sequences_are_passed_on_whole() {
-        for other in ["\x1b[92;6u", "\x1b[A", "\x1bOP", "\x1b[1;5C", "\x1b[93;5u", "\x1b[92u", "\x1b\x1b", "\x1b[200~"] {
+        for other in ["\x1b[92;6u", "\x1b[A", "\x1bOP", "\x1b[1;5C", "\x1b[93;5u", "\x1b[92u", "\x1b\x1b", "\x1b[200~"]
+        {
             for cut in 0..other.len() {
                 let (first, rest) = other.as_bytes().split_at(cut);
                 assert_eq!(check(&[first, rest], true), (other.to_owned(), false), "{other:?} at {cut}");

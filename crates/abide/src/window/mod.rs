@@ -9,6 +9,7 @@
 
 mod keys;
 mod modes;
+mod queries;
 mod socket;
 mod sys;
 mod terminal;
@@ -21,7 +22,7 @@ use abide_terminal::client::{
     Address, Identity, Instant, StreamEnd, StreamEvent, StreamInput, StreamLink, StreamOutput, WhenGone,
 };
 use abide_terminal::protocol::{Attach, Attached, Mode, OwnershipChanged, WireError};
-use abide_terminal::{Cause, Exit};
+use abide_terminal::{ByteOffset, Cause, Exit};
 use abide_wire::Code;
 use bytes::{Buf, Bytes};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -30,10 +31,11 @@ use rustix::io::Errno;
 pub(crate) use keys::DetachKey;
 use keys::Keys;
 use modes::Modes;
+use queries::Queries;
 use socket::{Received, Socket};
 use sys::{Signal, Signals};
-use terminal::{RawTerminal, stdin, stdout};
 pub(crate) use terminal::window_size;
+use terminal::{RawTerminal, stdin, stdout};
 
 /// How long the daemon may be away before a line says so.
 const SILENT_FOR: Duration = Duration::from_secs(1);
@@ -111,6 +113,7 @@ struct Window<'a> {
     began: Clock,
     keys: Keys,
     modes: Modes,
+    queries: Queries,
     /// Input that the link had no room for.
     typed: Vec<u8>,
     input_ended: bool,
@@ -141,6 +144,7 @@ impl<'a> Window<'a> {
             began: Clock::now(),
             keys: Keys::new(key),
             modes: Modes::new(),
+            queries: Queries::new(rustix::termios::isatty(stdout())),
             typed: Vec::new(),
             input_ended: false,
             last_typed: None,
@@ -185,7 +189,9 @@ impl<'a> Window<'a> {
         let owned = self.link.mode() == Mode::Owner && self.stood;
         match self.end.take() {
             Some(StreamEnd::Finished(Code::Detached)) => Some(Ending::Left { owned }),
-            Some(StreamEnd::Finished(Code::SessionExited)) if self.exit.is_some() => self.exit.take().map(Ending::Exited),
+            Some(StreamEnd::Finished(Code::SessionExited)) if self.exit.is_some() => {
+                self.exit.take().map(Ending::Exited)
+            }
             Some(StreamEnd::Finished(code)) => Some(Ending::Finished(code)),
             Some(StreamEnd::Failed(error)) => Some(Ending::Failed(error)),
             None if late => Some(Ending::Left { owned }),
@@ -203,11 +209,11 @@ impl<'a> Window<'a> {
             tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: duration.subsec_nanos().into(),
         });
-        let reads = self.reads_input();
+        let input = self.reads_input();
         let watched = self.socket.watched();
         let mut fds = vec![PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN)];
         fds.extend(watched.map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags)));
-        if reads {
+        if input {
             fds.push(PollFd::from_borrowed_fd(stdin(), PollFlags::IN));
         }
         match poll(&mut fds, timeout.as_ref()) {
@@ -218,10 +224,10 @@ impl<'a> Window<'a> {
         if ready.first() == Some(&true) {
             self.take_signals();
         }
-        if reads && ready.last() == Some(&true) {
+        if input && ready.last() == Some(&true) {
             self.read_input();
         }
-        if watched_is_ready(&ready, reads) {
+        if watched_is_ready(&ready, input) {
             self.read_socket();
         }
         Ok(())
@@ -394,12 +400,8 @@ impl<'a> Window<'a> {
     fn event(&mut self, event: StreamEvent) {
         match event {
             StreamEvent::Attached(attached) => self.attached(&attached),
-            StreamEvent::Snapshot { bytes, .. } | StreamEvent::Output { bytes, .. } => {
-                if self.terminal.is_some() {
-                    self.modes.feed(&bytes);
-                }
-                self.screen.push(bytes);
-            }
+            StreamEvent::Snapshot { bytes, .. } => self.output(None, bytes),
+            StreamEvent::Output { offset, bytes } => self.output(Some(offset), bytes),
             StreamEvent::OwnershipChanged(change) => self.owner_changed(&change),
             StreamEvent::InputLost { applied, accepted, .. } => match applied {
                 Some(applied) => {
@@ -432,9 +434,18 @@ impl<'a> Window<'a> {
         }
     }
 
+    fn output(&mut self, offset: Option<ByteOffset>, bytes: Bytes) {
+        if self.terminal.is_some() {
+            self.modes.feed(&bytes);
+        }
+        self.screen.push(self.queries.filter(offset, bytes));
+    }
+
     fn attached(&mut self, attached: &Attached) {
         let again = std::mem::replace(&mut self.stood, true);
         self.told_away = false;
+        let answers = attached.mode == Mode::Owner && self.terminal.is_some();
+        self.queries.attached(answers.then_some(attached.end_offset));
         if !again && attached.mode == Mode::Observer && self.terminal.is_some() {
             self.tell_observer(attached.owner.as_ref().map(abide_terminal::ClientId::as_str));
         }
@@ -444,6 +455,7 @@ impl<'a> Window<'a> {
         if self.terminal.is_none() {
             return;
         }
+        self.queries.attached((change.mode == Mode::Owner).then_some(change.offset));
         match (change.mode, change.cause) {
             (Mode::Observer, Cause::Takeover | Cause::Claimed) if change.owner.is_some() => {
                 self.tell_observer(change.owner.as_ref().map(abide_terminal::ClientId::as_str));
@@ -478,11 +490,10 @@ impl<'a> Window<'a> {
 
     /// Writes all that has come in as few writes as the system allows.
     fn write_screen(&mut self) -> io::Result<()> {
-        if let Some(terminal) = self.terminal.as_ref().filter(|_| !self.screen.is_empty()) {
-            terminal.set_alternate(self.modes.alternate);
-        }
+        terminal::set_alternate(self.modes.alternate);
         while !self.screen.is_empty() {
-            let slices: Vec<IoSlice<'_>> = self.screen.iter().take(PIECES_MAX).map(|bytes| IoSlice::new(bytes)).collect();
+            let slices: Vec<IoSlice<'_>> =
+                self.screen.iter().take(PIECES_MAX).map(|bytes| IoSlice::new(bytes)).collect();
             let mut written = match rustix::io::writev(stdout(), &slices) {
                 Ok(written) => written,
                 Err(Errno::INTR) => 0,
@@ -502,7 +513,7 @@ impl<'a> Window<'a> {
 }
 
 /// Whether the socket is among what is ready: it stands between the signals and standard input.
-fn watched_is_ready(ready: &[bool], reads: bool) -> bool {
-    let end = ready.len() - usize::from(reads);
+fn watched_is_ready(ready: &[bool], input: bool) -> bool {
+    let end = ready.len() - usize::from(input);
     ready.get(1..end).is_some_and(|watched| watched.contains(&true))
 }

@@ -69,15 +69,18 @@ impl Modes {
 
     fn apply(&mut self, final_byte: u8) {
         match (self.parameters.split_first(), final_byte) {
-            (Some((b'?', modes)), b'h' | b'l') => {
-                if modes.split(|byte| *byte == b';').any(|mode| matches!(mode, b"47" | b"1047" | b"1049")) {
-                    self.alternate = final_byte == b'h';
-                }
+            (Some((b'?', modes)), b'h' | b'l') if modes.split(|byte| *byte == b';').any(is_alternate) => {
+                self.alternate = final_byte == b'h';
             }
             (Some((b'>' | b'=', _)), b'u') => self.kitty = true,
             _ => {}
         }
     }
+}
+
+/// The three modes that show the alternate screen.
+fn is_alternate(mode: &[u8]) -> bool {
+    matches!(mode, b"47" | b"1047" | b"1049")
 }
 
 #[cfg(test)]

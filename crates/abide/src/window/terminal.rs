@@ -59,12 +59,12 @@ impl RawTerminal {
         write_all(SAVE_TITLE)?;
         Ok(Some(terminal))
     }
+}
 
-    /// Remembers whether there is an alternate screen to leave.
-    pub(crate) fn set_alternate(&self, alternate: bool) {
-        if let Some(saved) = &mut *SAVED.lock().unwrap_or_else(PoisonError::into_inner) {
-            saved.alternate = alternate;
-        }
+/// Remembers whether there is an alternate screen to leave.
+pub(crate) fn set_alternate(alternate: bool) {
+    if let Some(saved) = &mut *SAVED.lock().unwrap_or_else(PoisonError::into_inner) {
+        saved.alternate = alternate;
     }
 }
 
@@ -108,7 +108,7 @@ pub(crate) fn write_all(mut bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Somebody who shares our terminal made it non-blocking: wait for it like everybody who does not know.
-fn wait_writable() -> io::Result<()> {
+pub(super) fn wait_writable() -> io::Result<()> {
     use rustix::event::{PollFd, PollFlags, poll};
     poll(&mut [PollFd::from_borrowed_fd(stdout(), PollFlags::OUT)], None)?;
     Ok(())
