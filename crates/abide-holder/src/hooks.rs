@@ -31,3 +31,17 @@ impl Hooks {
         self.number(step).map_or(Ok(()), |errno| Err(Errno::from_raw_os_error(errno)))
     }
 }
+
+/// Whether this process serves as a holder: from then on it allocates nothing, which the example `hold` checks with an
+/// allocator of its own.
+#[cfg(debug_assertions)]
+#[doc(hidden)]
+pub static SERVING: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+/// Serving begins or ends.
+pub(crate) fn serving(serves: bool) {
+    #[cfg(debug_assertions)]
+    SERVING.store(serves, std::sync::atomic::Ordering::Relaxed);
+    #[cfg(not(debug_assertions))]
+    let _unused = serves;
+}

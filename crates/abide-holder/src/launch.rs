@@ -97,7 +97,9 @@ fn spec_file(spec: &Spec) -> Result<OwnedFd, LaunchError> {
 
 /// The same file on a descriptor that is not in the place of one that the holder is given.
 fn beyond_given(fd: OwnedFd) -> Result<OwnedFd, LaunchError> {
-    rustix::io::fcntl_dupfd_cloexec(&fd, FIRST_FREE_FD).map_err(os("dup"))
+    let copy = rustix::io::fcntl_dupfd_cloexec(&fd, FIRST_FREE_FD);
+    drop(fd);
+    copy.map_err(os("dup"))
 }
 
 /// A holder needs none; and one with a session's variables would look like that session's process.

@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "memory shared between processes is reached through pointers")]
 
+#[cfg(not(loom))]
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
 use std::os::fd::{BorrowedFd, OwnedFd};

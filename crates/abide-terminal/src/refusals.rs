@@ -58,8 +58,7 @@ impl WireError {
     }
 
     pub(crate) fn name_taken(record: &Record) -> Self {
-        Self::new(Code::NameTaken, format!("the name {} is taken", record.name))
-            .with("session", record.id.to_string())
+        Self::new(Code::NameTaken, format!("the name {} is taken", record.name)).with("session", record.id.to_string())
     }
 
     pub(crate) fn not_found(session: &str) -> Self {
@@ -123,13 +122,7 @@ impl WireError {
         Self::new(Code::JournalFailed, "the journal failed; it may have recorded this or not")
     }
 
-    pub(crate) fn journal_corrupt(from: ByteOffset, to: ByteOffset) -> Self {
-        Self::new(Code::JournalCorrupt, format!("output from offset {from} to {to} cannot be read"))
-            .with("lost_from", from.0)
-            .with("lost_to", to.0)
-    }
-
-    pub(crate) fn not_started(failure: &Failure) -> Self {
+    pub(crate) fn not_started(failure: Failure) -> Self {
         Self::new(failure.code(), format!("the program was not started: {failure}"))
             .with("step", failure.step.as_str())
             .with("errno", failure.errno)

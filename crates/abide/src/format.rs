@@ -104,7 +104,7 @@ pub(crate) fn now_ms() -> u64 {
 mod tests {
     use super::*;
 
-    fn record(name: &str, changes: serde_json::Value) -> Record {
+    fn record(name: &str, changes: &serde_json::Value) -> Record {
         let mut record = serde_json::json!({
             "id": "01K71XR4M00000000000000001", "name": name, "incarnation": 1, "state": "Running",
             "owner_epoch": 1, "observers": 0, "command": "sh", "args": ["-c", "x\u{1b}[31m"], "cwd": "/",
@@ -122,9 +122,9 @@ mod tests {
         let records = [
             record(
                 "build",
-                serde_json::json!({"pid": 4711, "owner": "cli-1", "observers": 2, "last_output_at": 60_000}),
+                &serde_json::json!({"pid": 4711, "owner": "cli-1", "observers": 2, "last_output_at": 60_000}),
             ),
-            record("quiet-heron", serde_json::json!({"state": "Finalized", "exit": {"signal": "SIGKILL"}})),
+            record("quiet-heron", &serde_json::json!({"state": "Finalized", "exit": {"signal": "SIGKILL"}})),
         ];
         let mut out = Vec::new();
         sessions(&mut out, Format::Table, &records, 7_301_000).unwrap();

@@ -43,7 +43,9 @@ pub fn hold(spec: OwnedFd) -> ExitCode {
     match begin(spec) {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(mut holder)) => {
+            crate::hooks::serving(true);
             holder.serve();
+            crate::hooks::serving(false);
             ExitCode::SUCCESS
         }
         Err(error) => {

@@ -109,6 +109,8 @@ struct Ready {
     woken: bool,
     master_in: bool,
     master_out: bool,
+    /// Nobody has the terminal open, and there is no room to read what it holds.
+    master_closed: bool,
     child: bool,
     probes: [bool; PROBES_MAX],
 }
@@ -236,6 +238,7 @@ impl Holder {
             woken: any(2),
             master_in: may_read && at(3).intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR),
             master_out: at(3).contains(PollFlags::OUT),
+            master_closed: !may_read && at(3).contains(PollFlags::HUP),
             child: any(4),
             probes: places.map(|place| place > 0 && any(place)),
         }
@@ -266,6 +269,9 @@ impl Holder {
         }
         if ready.master_in {
             self.read_output();
+        }
+        if ready.master_closed {
+            self.rest_terminal();
         }
         if ready.child {
             self.child_moved();

@@ -128,6 +128,7 @@ pub(crate) struct Daemon {
     /// All output taken so far by this daemon.
     pub(crate) output: Vec<u8>,
     received: Vec<u8>,
+    page: OwnedFd,
 }
 
 impl Daemon {
@@ -140,10 +141,11 @@ impl Daemon {
         });
         let frame = conversation.next();
         let FromHolder::Adopted(header) = frame else { panic!("adopt was answered with {frame:?}") };
+        let page = conversation.fds[1].try_clone().unwrap();
         let holder = Adopted::new(header, conversation.fds, daemon_epoch).unwrap();
         let from = holder.ring().acked();
         let Conversation { stream, received, .. } = conversation;
-        Self { stream, holder, header, from, output: Vec::new(), received }
+        Self { stream, holder, header, from, output: Vec::new(), received, page }
     }
 
     pub(crate) fn send(&mut self, frame: &ToHolder<'_>) {
@@ -183,8 +185,7 @@ impl Daemon {
             }
             assert!(began.elapsed() < DEADLINE, "{what}: took {:?}", String::from_utf8_lossy(&self.output));
             if self.holder.ring().sleep(mark) {
-                wait_readable_fd(self.holder.wake_fd(), Duration::from_millis(200));
-                self.holder.woken();
+                self.wait_woken();
             }
         }
     }
@@ -220,6 +221,18 @@ impl Daemon {
 
     pub(crate) fn input(&mut self, owner_epoch: u32, input_offset: u64, bytes: &[u8]) {
         self.send(&ToHolder::Input { owner_epoch, input_offset, bytes });
+    }
+
+    /// Waits a while for the holder's eventfd.
+    pub(crate) fn wait_woken(&self) {
+        wait_readable_fd(self.holder.wake_fd(), Duration::from_millis(200));
+        self.holder.woken();
+    }
+
+    /// Acknowledges what was never written, as no honest daemon does.
+    pub(crate) fn break_acked(&self) {
+        let far = self.from + 1_000_000;
+        assert_eq!(rustix::io::pwrite(&self.page, &far.to_le_bytes(), 0).unwrap(), 8);
     }
 
     pub(crate) fn wait_applied(&self, bytes: u64) {

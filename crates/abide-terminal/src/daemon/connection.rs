@@ -211,18 +211,11 @@ async fn stream(id: ConnectionId, wire: &mut Wire, hub: &Hub) {
 }
 
 /// Waits for an attach that is granted; a refused one may be repeated.
-async fn attach(
-    id: ConnectionId,
-    wire: &mut Wire,
-    hub: &Hub,
-) -> Option<(crate::session::StreamId, Viewer)> {
+async fn attach(id: ConnectionId, wire: &mut Wire, hub: &Hub) -> Option<(crate::session::StreamId, Viewer)> {
     loop {
-        let text = match wire.frame().await? {
-            Frame::Message(text) => text,
-            _ => {
-                wire.refuse(Refusal::wrong_connection(None, Role::Stream, "a frame of bytes before the attach"));
-                continue;
-            }
+        let Frame::Message(text) = wire.frame().await? else {
+            wire.refuse(Refusal::wrong_connection(None, Role::Stream, "a frame of bytes before the attach"));
+            continue;
         };
         match read_stream(&text) {
             Ok(StreamRequest::Attach(request_id, attach)) => {

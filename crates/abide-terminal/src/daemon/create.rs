@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::sessions::{Entry, Sessions, Waiting, known_size};
-use super::shared::Unfit;
+use super::shared::{Unfit, now};
 use crate::ids::{ByteOffset, ClientId, Incarnation, OwnerEpoch, SessionId};
 use crate::names;
 use crate::protocol::{Create, Created as CreatedAnswer, WireError};
@@ -26,7 +26,7 @@ impl Sessions {
                 self.index(id, entry.facts());
                 self.entries.insert(id, entry);
                 let asker = self.asker(waiting);
-                let now = self.now();
+                let now = now();
                 let mut out = Vec::new();
                 if let Some(entry) = self.entries.get_mut(&id) {
                     entry.core.create(now, asker, &mut out);
@@ -55,10 +55,9 @@ impl Sessions {
         if self.living() >= options.sessions_max as usize {
             return Err(WireError::sessions_limit(options.sessions_max));
         }
-        let id = SessionId::from_parts(self.now().wall_ms, u128::from(random()?) << 64 | u128::from(random()?));
+        let id = SessionId::from_parts(now().wall_ms, u128::from(random()?) << 64 | u128::from(random()?));
         let name = self.name_for(create.name.as_ref().map(crate::protocol::Name::as_str))?;
-        let size =
-            known_size(create.cols, create.rows, (create.xpixel, create.ypixel)).unwrap_or(SIZE_UNKNOWN);
+        let size = known_size(create.cols, create.rows, (create.xpixel, create.ypixel)).unwrap_or(SIZE_UNKNOWN);
         let cwd = create.cwd.clone().unwrap_or_else(|| self.shared.account.home.clone());
         if !cwd.is_absolute() {
             return Err(WireError::bad_request("cwd", "must be absolute"));
@@ -77,12 +76,12 @@ impl Sessions {
             command: create.command.clone().unwrap_or(shell),
             args: create.args,
             cwd,
-            created_at: self.now().wall_ms,
+            created_at: now().wall_ms,
             started_at: None,
             exited_at: None,
             exit: None,
             kill: None,
-            detached_at: if create.own { None } else { Some(self.now().wall_ms) },
+            detached_at: if create.own { None } else { Some(now().wall_ms) },
             cols: size.cols,
             rows: size.rows,
             base_offset: ByteOffset(0),
@@ -129,7 +128,7 @@ pub(super) static NO_ENV: BTreeMap<String, String> = BTreeMap::new();
 pub(super) fn unfit(unfit: Unfit) -> WireError {
     match unfit {
         Unfit::Environment(error) => WireError::env(&error.to_string()),
-        Unfit::Program(failure) => WireError::not_started(&failure),
+        Unfit::Program(failure) => WireError::not_started(failure),
     }
 }
 

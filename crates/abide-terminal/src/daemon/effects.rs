@@ -7,23 +7,23 @@ use abide_wire::Code;
 use serde::Serialize;
 
 use super::connection::{json_frame, tagged};
+use super::create::NO_ENV;
 use super::hub::Msg;
 use super::link::Link;
 use super::pump;
 use super::screens::Followed;
-use super::create::NO_ENV;
 use super::sessions::{Sessions, Waiting, is_fatal};
-use super::shared::{exit_file, holder_socket};
+use super::shared::{Shared, exit_file, holder_socket, now};
 use crate::ids::{InputOffset, SessionId};
 use crate::procs;
 use crate::protocol::{
-    Answer, Created, Detached, ErrorMessage, InputApplied, Killed, Nothing, Released, Resized, StreamMessage, TakenOver,
-    WireError,
+    Answer, Created, Detached, ErrorMessage, InputApplied, Killed, Nothing, Released, Resized, StreamMessage,
+    TakenOver, WireError,
 };
 use crate::record::{Record, State};
 use crate::session::{Asker, Gone, HolderInput, Input, Output, Reply};
-use crate::stream;
 use crate::store::{self, Event, Tombstone};
+use crate::stream;
 
 impl Sessions {
     pub(super) fn carry_out(&mut self, id: SessionId, outputs: Vec<Output>) {
@@ -83,7 +83,7 @@ impl Sessions {
 
     pub(super) fn create_log(&mut self, id: SessionId) {
         let (hub, journal) = (self.hub.clone(), self.shared.journal.clone());
-        let options = self.shared.log_options();
+        let options = Shared::log_options();
         tokio::spawn(async move {
             let name = store::session_log(id);
             let created = match journal.create_log(&name, options).await {
@@ -171,7 +171,7 @@ impl Sessions {
         let Some(mut entry) = self.entries.remove(&id) else { return };
         self.shared.screens.forget(id);
         let record = entry.facts().record();
-        self.tombstones.push_back(Tombstone { id, key: record.key.clone(), removed_at: self.now().wall_ms });
+        self.tombstones.push_back(Tombstone { id, key: record.key.clone(), removed_at: now().wall_ms });
         entry.view.send_modify(|view| view.removed = true);
         for viewer in entry.viewers.values_mut() {
             if let Some(end) = viewer.end.take() {
@@ -223,8 +223,8 @@ impl Sessions {
     }
 
     fn complain(&self, id: SessionId, client: &crate::ids::ClientId, error: WireError) {
-        let viewers = self.entries.get(&id).into_iter().flat_map(|entry| entry.viewers.values());
-        if let Some(viewer) = viewers.filter(|viewer| viewer.client == *client).next_back() {
+        let mut viewers = self.entries.get(&id).into_iter().flat_map(|entry| entry.viewers.values());
+        if let Some(viewer) = viewers.rfind(|viewer| viewer.client == *client) {
             viewer.outbox.push(&[json_frame(&tagged(ErrorMessage { id: None, error }))]);
         }
     }
@@ -266,9 +266,7 @@ impl Sessions {
             }
             Reply::Signalled => ok(request_id, Nothing {}),
             Reply::Resized(cols, rows) => ok(request_id, Resized { cols, rows }),
-            Reply::TakenOver(owner_epoch) => {
-                ok(request_id, TakenOver { owner_epoch, input_applied: InputOffset(0) })
-            }
+            Reply::TakenOver(owner_epoch) => ok(request_id, TakenOver { owner_epoch, input_applied: InputOffset(0) }),
             Reply::Released(owner_epoch) => ok(request_id, Released { owner_epoch }),
             Reply::Error(error) => json_frame(&Answer::<Nothing>::new(request_id, Err(error))),
             Reply::Attached(_) => return,
@@ -300,8 +298,7 @@ impl Sessions {
 fn find_members(id: SessionId, members: &mut procs::Members, holders: &BTreeSet<u32>) -> Vec<procs::Process> {
     let Ok(table) = procs::table() else { return Vec::new() };
     let marked = table.iter().map(|process| process.id.pid).filter(|pid| procs::carries_session(*pid, id)).collect();
-    let guarded =
-        procs::Guarded { daemon: std::process::id(), holders, uid: rustix::process::getuid().as_raw() };
+    let guarded = procs::Guarded { daemon: std::process::id(), holders, uid: rustix::process::getuid().as_raw() };
     members.find(&table, &guarded, &procs::Evidence { in_cgroup: &BTreeSet::new(), marked: &marked })
 }
 
@@ -314,9 +311,9 @@ fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-impl super::shared::Shared {
+impl Shared {
     /// The options of a session's log.
-    fn log_options(&self) -> LogOptions {
+    fn log_options() -> LogOptions {
         LogOptions {
             durability: Durability::Os,
             retention: Retention { bytes_max: 0, age_ms_max: 0, trim_at_checkpoint: true },

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::connection::ConnectionId;
-use super::outbox::{self, Outbox};
 use super::link::Link;
+use super::outbox::{self, Outbox};
 use super::viewer::Viewer;
 use crate::ids::{InputOffset, OwnerEpoch, SessionId};
 use crate::procs::{Members, Process};
@@ -90,12 +90,7 @@ pub(super) type Granted = Result<(StreamId, Viewer), WireError>;
 /// What the task is told.
 pub(super) enum Msg {
     /// A connection greeted. The answer is the frame to send.
-    Hello {
-        connection: ConnectionId,
-        hello: Hello,
-        outbox: Outbox,
-        reply: oneshot::Sender<Result<Bytes, WireError>>,
-    },
+    Hello { connection: ConnectionId, hello: Hello, outbox: Outbox, reply: oneshot::Sender<Result<Bytes, WireError>> },
     /// A request of a control connection. The permit is one of those that bound what it leaves unanswered.
     Request { connection: ConnectionId, id: RequestId, request: ControlRequest, permit: OwnedSemaphorePermit },
     /// A stream connection attaches.

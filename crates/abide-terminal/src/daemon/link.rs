@@ -23,7 +23,7 @@ use crate::session::{Frame, HolderInput, Target};
 const ANSWER_TIME: Duration = Duration::from_secs(2);
 
 /// What may wait to be written to a holder: one window of input, and frames beside it.
-const OUTBOX: Limits = Limits { high: 1 << 20, low: 256 << 10, reserve: 64 << 10, stall: Duration::from_secs(3_600) };
+const OUTBOX: Limits = Limits { high: 1 << 20, low: 256 << 10, reserve: 64 << 10, stall: Duration::from_hours(1) };
 
 /// Room for one receive.
 const READ_BYTES: usize = 16 << 10;
@@ -122,12 +122,9 @@ impl Link {
         };
         let bytes = encoded(&match *frame {
             Frame::Start(incarnation) => ToHolder::Start { incarnation: incarnation.0 },
-            Frame::Resize(size) => ToHolder::Resize {
-                cols: size.cols,
-                rows: size.rows,
-                xpixel: size.pixels.0,
-                ypixel: size.pixels.1,
-            },
+            Frame::Resize(size) => {
+                ToHolder::Resize { cols: size.cols, rows: size.rows, xpixel: size.pixels.0, ypixel: size.pixels.1 }
+            }
             Frame::Signal(number, whom) => ToHolder::Signal { number, target: target(whom) },
             Frame::SignalProcess(process, number) => {
                 ToHolder::SignalProcess { pid: process.pid, start_time: process.start_time, number }
@@ -221,10 +218,9 @@ impl Frames {
                     former: (former_epoch != 0).then_some((OwnerEpoch(former_epoch), InputOffset(former_applied))),
                 },
                 FromHolder::Ended { wait_status } => HolderInput::Ended { status: wait_status },
-                FromHolder::Pong(_)
-                | FromHolder::Adopted(_)
-                | FromHolder::Refused { .. }
-                | FromHolder::Done { .. } => continue,
+                FromHolder::Pong(_) | FromHolder::Adopted(_) | FromHolder::Refused { .. } | FromHolder::Done { .. } => {
+                    continue;
+                }
             };
             return Some(input);
         }

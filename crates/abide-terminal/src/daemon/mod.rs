@@ -330,12 +330,8 @@ async fn record_boot(
     version: &str,
     durability: Durability,
 ) -> Result<(), Error> {
-    let event = Event::Boot {
-        daemon_epoch,
-        boot_id: boot.to_string(),
-        version: version.to_owned(),
-        format: Event::FORMAT,
-    };
+    let event =
+        Event::Boot { daemon_epoch, boot_id: boot.to_string(), version: version.to_owned(), format: Event::FORMAT };
     let entry = serde_json::to_vec(&store::Entry { event, session: None }).unwrap_or_default();
     log.append(Entry::data(0, entry), AppendOptions::at(durability)).await?;
     Ok(())
@@ -359,7 +355,6 @@ const MESSAGES_BYTES_MAX: usize = 64 << 10;
 fn screen_limits(options: &Terminal) -> screens::Limits {
     screens::Limits {
         models_max: options.models_max as usize,
-        lag_bytes_max: options.model_lag_bytes_max,
         scrollback_lines_max: options.scrollback_lines_max as usize,
         distance: SCREEN_DISTANCE,
     }

@@ -45,17 +45,16 @@ impl Model {
             let bytes = log.open_checkpoint(checkpoint.lsn).ok()?;
             let (header, snapshot) = ScreenHeader::read(&bytes)?;
             let size = Size { cols: header.cols, rows: header.rows };
-            let place = Place {
-                lsn: checkpoint.lsn.map_or(Lsn::FIRST, Lsn::next),
-                offset: checkpoint.offset,
-            };
+            let place = Place { lsn: checkpoint.lsn.map_or(Lsn::FIRST, Lsn::next), offset: checkpoint.offset };
             let mut model = Self::empty(size, place, scrollback_lines_max);
             model.incarnation = header.incarnation;
             model.screen.feed(snapshot).ok()?;
             model.screen.take_answers();
             Some(model)
         });
-        restored.unwrap_or_else(|| Self::empty(SIZE, log.info().map_or(Place::START, |info| info.base), scrollback_lines_max))
+        restored.unwrap_or_else(|| {
+            Self::empty(SIZE, log.info().map_or(Place::START, |info| info.base), scrollback_lines_max)
+        })
     }
 
     fn empty(size: Size, place: Place, scrollback_lines_max: usize) -> Self {
@@ -86,19 +85,13 @@ impl Model {
 
     pub(super) fn snapshot(&self, lines: usize) -> Snapshot {
         let snapshot = self.screen.snapshot(lines);
-        Snapshot {
-            place: self.place,
-            cols: self.size.cols,
-            rows: self.size.rows,
-            bytes: Bytes::from(snapshot.bytes),
-        }
+        Snapshot { place: self.place, cols: self.size.cols, rows: self.size.rows, bytes: Bytes::from(snapshot.bytes) }
     }
 
     /// Adds a screen to the log, for the last record that was taken in.
     pub(super) fn save(&mut self, log: &Log) {
         let snapshot = self.screen.snapshot_within(SCREEN_BYTES_MAX);
-        let header =
-            ScreenHeader { cols: self.size.cols, rows: self.size.rows, incarnation: self.incarnation };
+        let header = ScreenHeader { cols: self.size.cols, rows: self.size.rows, incarnation: self.incarnation };
         let screen = header.with(&snapshot.bytes);
         match log.add_checkpoint(self.place.last(), screen).wait() {
             Ok(_) => self.since_screen = 0,
@@ -131,8 +124,7 @@ impl Model {
         let mut at = ByteOffset(record.offset.0);
         let end = ByteOffset(record.end_offset().0);
         while at < end {
-            let (until, answer) =
-                answers.lock().unwrap_or_else(PoisonError::into_inner).take(at, end);
+            let (until, answer) = answers.lock().unwrap_or_else(PoisonError::into_inner).take(at, end);
             let from = usize::try_from(at.0 - record.offset.0).unwrap_or(bytes.len());
             let to = usize::try_from(until.0 - record.offset.0).unwrap_or(bytes.len());
             if self.screen.feed(&bytes[from..to]).is_err() {

@@ -59,8 +59,7 @@ enum State {
 
 impl Outbox {
     pub(super) fn new(socket: Arc<UnixStream>, limits: Limits) -> Self {
-        let shared =
-            Shared { socket, queue: Mutex::default(), work: Notify::new(), room: Notify::new(), limits };
+        let shared = Shared { socket, queue: Mutex::default(), work: Notify::new(), room: Notify::new(), limits };
         Self(Arc::new(shared))
     }
 

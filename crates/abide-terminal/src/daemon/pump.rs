@@ -5,21 +5,21 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use abide_journal::{AppendOptions, Appended, Content, Entry, Error as JournalError, Expect, Log, Ticket};
 use abide_holder::{NO_EOF, OutputError, ReadError};
+use abide_journal::{AppendOptions, Appended, Content, Entry, Error as JournalError, Expect, Log, Ticket};
 use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::hub::{Hub, Msg};
 use super::link::{Adopted, Frames, Link};
+use super::recovery::read_exit;
 use super::screens::Followed;
 use super::sessions::is_fatal;
-use super::recovery::read_exit;
 use super::shared::{Shared, now};
 use crate::ids::{ByteOffset, Incarnation, SessionId};
 use crate::session::{Gone, HolderInput, Input};
-use crate::stream;
 use crate::store::{Mark, MarkKind};
+use crate::stream;
 
 /// Most bytes of one data entry: a few of them are under way at once, so that holder and journal work side by side.
 const ENTRY_BYTES_MAX: usize = 64 << 10;
@@ -111,7 +111,7 @@ impl Pump {
 
     async fn serve(mut self) {
         let Context { session, ref hub, .. } = self.context;
-        let header = self.link.output().header.clone();
+        let header = self.link.output().header;
         hub.tell(Msg::Adopted(session, self.link.clone())).await;
         self.context.tell(Input::Holder(Link::adopted_input(&header))).await;
         if header.state == abide_holder::State::Ended {
@@ -139,7 +139,8 @@ impl Pump {
             return Ok(());
         }
         let lost_bytes = self.next - end;
-        let mark = Mark { kind: MarkKind::Hole { code: "JOURNAL_FAILED".into(), lost_bytes: Some(lost_bytes) }, event: None };
+        let mark =
+            Mark { kind: MarkKind::Hole { code: "JOURNAL_FAILED".into(), lost_bytes: Some(lost_bytes) }, event: None };
         let entries = vec![
             (self.context.log.clone(), Entry::mark(mark.tag(), mark.payload().unwrap_or_default())),
             (self.context.log.clone(), Entry::gap(lost_bytes)),

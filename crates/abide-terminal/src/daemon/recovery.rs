@@ -21,8 +21,8 @@ use crate::recover::{
     self, Child, Decision, ExitFile, ExitSource, HolderEffect, Missing, Outcome, Pong, Probe, SessionEffect, Stage,
 };
 use crate::session::{Gone, HolderInput, Input};
-use crate::stream;
 use crate::store::{self, Facts, Mark, MarkKind};
+use crate::stream;
 
 /// Holders that are asked at a time.
 const PROBES_MAX: usize = 64;
@@ -107,15 +107,17 @@ impl Sessions {
     pub(super) fn decide(&mut self, id: SessionId, probe: Probe) {
         let facts = self.entries.get(&id).map(|entry| entry.facts().clone());
         let around = facts.as_ref().map(|facts| surroundings(&self.shared, facts));
-        let log_end = self.entries.get(&id).and_then(|entry| entry.log.as_ref()).map_or(0, |log| {
-            stream::written(log).offset.0
-        });
+        let log_end =
+            self.entries.get(&id).and_then(|entry| entry.log.as_ref()).map_or(0, |log| stream::written(log).offset.0);
         let boot = self.shared.boot;
         let decision = recover::decide(&recover::Facts {
             boot,
             session: facts.as_ref().map(|facts| recorded(facts, boot, ByteOffset(log_end))),
             probe,
-            exit_file: around.as_ref().and_then(|around| around.exit_status).map(|(_, output_head)| ExitFile { output_head }),
+            exit_file: around
+                .as_ref()
+                .and_then(|around| around.exit_status)
+                .map(|(_, output_head)| ExitFile { output_head }),
             processes_left: around.as_ref().is_some_and(|around| !around.left.is_empty()),
             orphans: recover::Orphans::Adopt,
         });
@@ -206,13 +208,7 @@ impl Sessions {
     }
 
     /// A session without a holder ends: what is missing of its output is named, its end recorded.
-    fn end_lost(
-        &mut self,
-        id: SessionId,
-        exit: Option<ExitSource>,
-        missing: Missing,
-        around: Option<Surroundings>,
-    ) {
+    fn end_lost(&mut self, id: SessionId, exit: Option<ExitSource>, missing: Missing, around: Option<Surroundings>) {
         let Some(entry) = self.entries.get(&id) else { return };
         let rebooted = entry.facts().created.boot_id != self.shared.boot.to_string();
         let status = match exit {
@@ -293,11 +289,8 @@ fn surroundings(shared: &Shared, facts: &Facts) -> Surroundings {
     let exit_status = read_exit(shared, record.id, record.incarnation);
     let leader = record.pid.map(|pid| ProcessId { pid, start_time: facts.leader_start });
     let left = procs::table().map(|table| {
-        let marked: BTreeSet<u32> = table
-            .iter()
-            .map(|process| process.id.pid)
-            .filter(|pid| procs::carries_session(*pid, record.id))
-            .collect();
+        let marked: BTreeSet<u32> =
+            table.iter().map(|process| process.id.pid).filter(|pid| procs::carries_session(*pid, record.id)).collect();
         let guarded = procs::Guarded {
             daemon: std::process::id(),
             holders: &BTreeSet::new(),

@@ -66,7 +66,9 @@ impl Registry {
     /// Gives the journal what it takes. The tickets are to be awaited; a failure goes to [`Registry::failed`].
     pub(super) fn pump(&mut self) -> Vec<(Lsn, Ticket<Vec<Appended>>)> {
         let mut tickets = Vec::new();
-        while !self.settling && let Some(unit) = self.queued.front() {
+        while !self.settling
+            && let Some(unit) = self.queued.front()
+        {
             // A full queue: what is written next makes room, and wakes the hub.
             let Ok(ticket) = self.submit(unit) else { break };
             tickets.push((self.next, ticket));

@@ -25,7 +25,9 @@ impl Sessions {
         request: ControlRequest,
         permit: OwnedSemaphorePermit,
     ) {
-        let Some(client) = self.connections.get(&connection).map(|connection| connection.client.clone()) else { return };
+        let Some(client) = self.connections.get(&connection).map(|connection| connection.client.clone()) else {
+            return;
+        };
         let waiting = Waiting::Control { connection, id: id.clone(), _permit: permit };
         match request {
             ControlRequest::Create(create) => self.create(client, create, waiting),
@@ -141,7 +143,8 @@ impl Sessions {
                 let hub = self.hub.clone();
                 tokio::spawn(async move {
                     let checked = tokio::task::spawn_blocking(|| super::upgrade::check(restart.binary)).await;
-                    let failed = |_| UpgradeFailure { phase: "check".into(), reason: "the check was broken off".into() };
+                    let failed =
+                        |_| UpgradeFailure { phase: "check".into(), reason: "the check was broken off".into() };
                     hub.tell(Msg::Checked(checked.map_err(failed).and_then(|checked| checked))).await;
                 });
             }
@@ -167,7 +170,9 @@ impl Sessions {
         attach: protocol::Attach,
         reply: oneshot::Sender<Granted>,
     ) {
-        let Some(client) = self.connections.get(&connection).map(|connection| connection.client.clone()) else { return };
+        let Some(client) = self.connections.get(&connection).map(|connection| connection.client.clone()) else {
+            return;
+        };
         let session = match self.find(&attach.session) {
             Ok(session) => session,
             Err(error) => {
@@ -293,9 +298,8 @@ fn start_at(
     let query = PositionQuery { epoch: epoch.map(Epoch), at: At::Offset(abide_journal::ByteOffset(offset.0)) };
     let epoch_now = log.info().map_err(|_| WireError::journal_failed())?.epoch.0;
     let end = stream::end_at(log, level);
-    let ahead = |resume: Place| {
-        WireError::offset_ahead(ByteOffset(end.offset.0), epoch_now, ByteOffset(resume.offset.0))
-    };
+    let ahead =
+        |resume: Place| WireError::offset_ahead(ByteOffset(end.offset.0), epoch_now, ByteOffset(resume.offset.0));
     match log.check_position(query).map_err(|_| WireError::journal_failed())? {
         PositionAnswer::Exact(_) if offset.0 > end.offset.0 => Err(ahead(end)),
         PositionAnswer::Exact(_) => Ok(Cursor::at(offset.0)),

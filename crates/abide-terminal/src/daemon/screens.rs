@@ -14,11 +14,11 @@ use tokio::sync::{Notify, oneshot};
 use super::answers::Answers;
 use super::hub::{Hub, Msg};
 use super::model::Model;
-use crate::stream;
 use crate::ids::{ByteOffset, SessionId};
+use crate::stream;
 
 /// A model that nothing asks of and that gets no output is dropped after this; its last screen stays.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 
 /// The screen of a session at a place of its log, as escape sequences.
 #[derive(Debug, Clone)]
@@ -33,7 +33,6 @@ pub(super) struct Snapshot {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) models_max: usize,
-    pub(super) lag_bytes_max: u64,
     pub(super) scrollback_lines_max: usize,
     /// Output between two screens of a session, in bytes.
     pub(super) distance: u64,
@@ -99,7 +98,6 @@ enum Work {
 #[derive(Debug, Clone)]
 pub(super) struct Screens {
     work: Sender<Work>,
-    pub(super) limits: Limits,
 }
 
 impl std::fmt::Debug for Work {
@@ -118,7 +116,7 @@ impl Screens {
             let _ = rustix::process::nice(NICE);
             worker.run(&queue);
         })?;
-        Ok(Self { work, limits })
+        Ok(Self { work })
     }
 
     /// A session whose output is to be followed from now on.

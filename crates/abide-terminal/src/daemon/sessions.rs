@@ -13,11 +13,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use super::connection::{ConnectionId, json_frame, tagged};
 use super::hub::{Granted, Hub, Msg, StreamInput};
-use super::outbox::Outbox;
 use super::link::Link;
+use super::outbox::Outbox;
 use super::registry::Registry;
 use super::screens::Followed;
-use super::shared::{Launch, Shared};
+use super::shared::{Launch, Shared, now};
 use super::view::View;
 use crate::ids::{ByteOffset, ClientId, EventNumber, InputOffset, OwnerEpoch, SessionId};
 use crate::lock::Lock;
@@ -26,9 +26,9 @@ use crate::protocol::{
     self, Detached, ErrorMessage, Hello, HelloOk, InputApplied, Role, StreamMessage, UpgradeFailure, WireError,
 };
 use crate::record::State;
-use crate::session::{Asker, Input, Now, Op, Session, Size, StreamId};
-use crate::stream;
+use crate::session::{Asker, Input, Op, Session, Size, StreamId};
 use crate::store::{Facts, Table, Tombstone};
+use crate::stream;
 
 /// Input counts are told this long after input that was not told of, in milliseconds.
 const APPLIED_MS: u64 = 100;
@@ -101,7 +101,11 @@ pub(super) struct Connection {
 
 /// A request that is not answered yet.
 pub(super) enum Waiting {
-    Control { connection: ConnectionId, id: RequestId, _permit: OwnedSemaphorePermit },
+    Control {
+        connection: ConnectionId,
+        id: RequestId,
+        _permit: OwnedSemaphorePermit,
+    },
     Attach {
         connection: ConnectionId,
         id: RequestId,
@@ -252,18 +256,14 @@ impl Sessions {
                     Err(error) => self.stop(Stop::Poisoned(error)),
                 },
                 space = space.changed() => self.space(space.state == SpaceState::Full),
-                () = self.sleep_until(timer), if timer.is_some() => self.tick(),
+                () = Self::sleep_until(timer), if timer.is_some() => self.tick(),
             }
         }
     }
 
-    async fn sleep_until(&self, due: Option<u64>) {
-        let left = due.unwrap_or(0).saturating_sub(self.now().boot_ms);
+    async fn sleep_until(due: Option<u64>) {
+        let left = due.unwrap_or(0).saturating_sub(now().boot_ms);
         tokio::time::sleep(Duration::from_millis(left)).await;
-    }
-
-    pub(super) fn now(&self) -> Now {
-        super::shared::now()
     }
 
     /// Gives the journal the transitions that are due; who is refused hears of it.
@@ -330,7 +330,7 @@ impl Sessions {
     }
 
     fn tick(&mut self) {
-        let now = self.now().boot_ms;
+        let now = now().boot_ms;
         while let Some((due, id)) = self.timers.first().copied()
             && due <= now
         {
@@ -350,7 +350,7 @@ impl Sessions {
             }
             Msg::Request { connection, id, request, permit } => self.request(connection, id, request, permit),
             Msg::Attach { connection, id, attach, reply } => self.attach(connection, id, attach, reply),
-            Msg::FromStream(stream, input) => self.from_stream(stream, input),
+            Msg::FromStream(stream, input) => self.stream_said(stream, input),
             Msg::Closed(connection) => self.closed(connection),
             Msg::Session(id, input) => self.feed(id, input),
             Msg::Adopted(id, link) => {
@@ -386,7 +386,7 @@ impl Sessions {
 
     /// Lets a session take an input in, and carries out what follows.
     pub(super) fn feed(&mut self, id: SessionId, input: Input) {
-        let now = self.now();
+        let now = now();
         let mut out = Vec::new();
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.core.handle(now, input, &mut out);
@@ -486,7 +486,7 @@ impl Sessions {
         }
     }
 
-    fn from_stream(&mut self, stream: StreamId, input: StreamInput) {
+    fn stream_said(&mut self, stream: StreamId, input: StreamInput) {
         let Some(session) = self.streams.get(&stream).copied() else { return };
         let Some(entry) = self.entries.get_mut(&session) else { return };
         match input {
@@ -552,7 +552,7 @@ impl Sessions {
 
     /// Arranges for the owner to be told of its input.
     fn look_soon(&mut self, id: SessionId) {
-        let now = self.now().boot_ms;
+        let now = now().boot_ms;
         let Some(entry) = self.entries.get_mut(&id) else { return };
         let (_, end) = entry.core.input_end();
         let bulk = end.0.saturating_sub(entry.told.1.0) >= APPLIED_BYTES;
@@ -565,7 +565,7 @@ impl Sessions {
 
     /// Looks whether input was applied, tells the owner if it is time to, and looks again while some is under way.
     fn look_at_input(&mut self, id: SessionId) {
-        let now = self.now().boot_ms;
+        let now = now().boot_ms;
         let Some(entry) = self.entries.get_mut(&id) else { return };
         if entry.core.is_handing_over() {
             return;

@@ -154,8 +154,11 @@ impl Viewer {
                     hole_told = self.tell(&record, payload);
                 }
                 Content::Gap(bytes) if !hole_told => {
-                    let hole =
-                        Hole { offset: ByteOffset(record.offset.0), code: Code::JournalFailed, lost_bytes: Some(*bytes) };
+                    let hole = Hole {
+                        offset: ByteOffset(record.offset.0),
+                        code: Code::JournalFailed,
+                        lost_bytes: Some(*bytes),
+                    };
                     self.send(&StreamMessage::Hole(hole));
                 }
                 Content::Gap(_) => hole_told = false,
@@ -211,9 +214,10 @@ impl Viewer {
         self.with_position(Detached::new(code), cursor)
     }
 
-    fn with_position(&self, detached: Detached, cursor: Cursor) -> Detached {
-        let resume_offset = Some(ByteOffset(cursor.offset.0));
-        Detached { resume_offset, epoch: Some(self.attached.epoch), ..detached }
+    fn with_position(&self, mut detached: Detached, cursor: Cursor) -> Detached {
+        detached.resume_offset = Some(ByteOffset(cursor.offset.0));
+        detached.epoch = Some(self.attached.epoch);
+        detached
     }
 
     fn send(&self, message: &StreamMessage) {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::io::{Asker, Frame, Input, Limits, Now, Output, Refusal, Reply, Size, StreamId};
 use super::kill::KillRun;
+use super::owner::Confirmed;
 use super::window::{Accepted, Window};
 use crate::ids::{ByteOffset, ClientId, EventNumber, InputOffset, OwnerEpoch};
 use crate::protocol::{Mode, WireError};
@@ -68,7 +69,11 @@ pub(super) enum Busy {
     /// A transition is being appended.
     Recording(Recording),
     /// The holder is being told of a new owner.
-    Handing { until: u64, former: Option<ClientId>, then: Then },
+    Handing {
+        until: u64,
+        former: Option<ClientId>,
+        then: Then,
+    },
 }
 
 #[derive(Debug)]
@@ -168,7 +173,7 @@ impl Session {
                 self.waiting.retain(|(_, input)| !matches!(input, Input::Attach(_, attach) if attach.stream == stream));
                 self.deferred.retain(|input| !matches!(input, Input::Attach(_, attach) if attach.stream == stream));
             }
-            Input::Holder(answer) if matches!(self.busy, Busy::Handing { .. }) => self.handing(now, answer, out),
+            Input::Holder(answer) if matches!(self.busy, Busy::Handing { .. }) => self.handing(answer, out),
             input => self.deferred.push_back(input),
         }
         while matches!(self.busy, Busy::Free) {
@@ -227,7 +232,7 @@ impl Session {
             Input::ClientGone(client) => self.client_gone(now, &client),
             Input::Terminate { grace_ms } => self.kill_by(now, None, None, (grace_ms, false, None), out),
             Input::LogCreated => self.log_created(out),
-            Input::Holder(event) => self.holder_event(now, event, out),
+            Input::Holder(event) => self.holder_event(now, &event, out),
             Input::Drained { head, end } => self.output_taken(head, end, out),
             Input::Found(processes) => self.found(now, processes, out),
             Input::Recovered(outcome, code) => self.recovered(outcome, code, out),
@@ -329,7 +334,7 @@ impl Session {
         let due = |at: Option<u64>| at.is_some_and(|at| at <= now.boot_ms);
         if let Busy::Handing { until, .. } = self.busy {
             if due(Some(until)) {
-                self.handed(now, None, out);
+                self.handed(&Confirmed::No, out);
             }
             return;
         }
@@ -360,9 +365,8 @@ fn legal(state: State, event: &Event) -> bool {
         Event::Kill { .. } => matches!(state, State::Starting | State::Running),
         Event::Exited { .. } => matches!(state, State::Starting | State::Running | State::Terminating),
         Event::Finalized { .. } => state == State::Exited,
-        Event::OwnerChanged { .. } => state != State::Finalized,
+        Event::OwnerChanged { .. } | Event::Recovered { .. } => state != State::Finalized,
         Event::Resized { .. } => matches!(state, State::Starting | State::Running),
         Event::Removed { .. } => matches!(state, State::Exited | State::Finalized),
-        Event::Recovered { .. } => state != State::Finalized,
     }
 }

@@ -156,8 +156,7 @@ impl Session {
     }
 
     pub(super) fn find_processes(&mut self, out: &mut Vec<Output>) {
-        let leader =
-            ProcessId { pid: self.facts.record().pid.unwrap_or(0), start_time: self.facts.leader_start };
+        let leader = ProcessId { pid: self.facts.record().pid.unwrap_or(0), start_time: self.facts.leader_start };
         out.push(Output::FindProcesses { leader, reaped: self.ended.is_some() });
     }
 

@@ -70,17 +70,13 @@ impl Session {
         out.push(Output::Launch);
     }
 
-    pub(super) fn holder_event(&mut self, now: Now, event: HolderInput, out: &mut Vec<Output>) {
-        match event {
-            HolderInput::Adopted { .. } => self.adopted(now, &event, out),
+    pub(super) fn holder_event(&mut self, now: Now, event: &HolderInput, out: &mut Vec<Output>) {
+        match *event {
+            HolderInput::Adopted { .. } => self.adopted(now, event, out),
             HolderInput::Started { pid, start_time } if self.facts.state() == State::Starting => {
                 let record = self.facts.record();
-                let mark = MarkKind::Started {
-                    incarnation: record.incarnation,
-                    pid,
-                    cols: record.cols,
-                    rows: record.rows,
-                };
+                let mark =
+                    MarkKind::Started { incarnation: record.incarnation, pid, cols: record.cols, rows: record.rows };
                 self.report(Event::Started { pid, start_time }, Some(mark), out);
             }
             HolderInput::Failed { step, errno } if self.facts.state() == State::Starting => {
@@ -249,7 +245,7 @@ impl Session {
     }
 
     fn not_started(&mut self, failure: Failure, out: &mut Vec<Output>) {
-        self.refuse_creator(WireError::not_started(&failure), out);
+        self.refuse_creator(WireError::not_started(failure), out);
         self.exit(ExitKind::SpawnFailed(failure.code().as_str().to_owned()), out);
     }
 

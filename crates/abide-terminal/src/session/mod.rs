@@ -24,6 +24,7 @@ mod window;
 
 pub use self::core::Session;
 pub use io::{
-    Asker, Attach, Attached, Frame, Gone, HolderInput, Input, Limits, Now, Op, Output, Refusal, Reply, Size, StreamId, Target,
+    Asker, Attach, Attached, Frame, Gone, HolderInput, Input, Limits, Now, Op, Output, Refusal, Reply, Size, StreamId,
+    Target,
 };
 pub use window::{Accepted, Window};

@@ -15,6 +15,14 @@ const HANDOVER_MS_MAX: u64 = 2_000;
 /// Sizes that follow each other within this are merged to the last one, in milliseconds.
 const RESIZE_MERGE_MS: u64 = 20;
 
+/// What the holder said of a new owner.
+pub(super) enum Confirmed {
+    /// Nothing, in time.
+    No,
+    /// Input is counted anew; the last epoch in which any was written, and how much.
+    Former(Option<(OwnerEpoch, InputOffset)>),
+}
+
 impl Session {
     pub(super) fn request(
         &mut self,
@@ -133,13 +141,7 @@ impl Session {
     }
 
     /// A change of owner is written: streams change their modes, the holder is told.
-    pub(super) fn owner_changed(
-        &mut self,
-        now: Now,
-        former: Option<ClientId>,
-        then: Then,
-        out: &mut Vec<Output>,
-    ) {
+    pub(super) fn owner_changed(&mut self, now: Now, former: Option<ClientId>, then: Then, out: &mut Vec<Output>) {
         self.grace_until = None;
         self.hand_over(now, former, then, out);
     }
@@ -152,54 +154,50 @@ impl Session {
             self.busy = Busy::Handing { until: now.boot_ms + HANDOVER_MS_MAX, former, then };
         } else {
             self.window = Window::new(self.facts.record().owner_epoch, InputOffset(0));
-            self.change_modes(former, None, out);
+            self.change_modes(former.as_ref(), None, out);
             self.then(then);
         }
     }
 
     /// A frame of the holder while a new owner is handed in: its answer, or something that waits.
-    pub(super) fn handing(&mut self, now: Now, event: HolderInput, out: &mut Vec<Output>) {
+    pub(super) fn handing(&mut self, event: HolderInput, out: &mut Vec<Output>) {
         match event {
             HolderInput::OwnerOk { epoch, former } if epoch == self.facts.record().owner_epoch => {
-                self.handed(now, Some(former), out);
+                self.handed(&Confirmed::Former(former), out);
             }
             HolderInput::OwnerOk { .. } => {}
             HolderInput::Gone(_) => {
                 self.defer(Input::Holder(event));
-                self.handed(now, None, out);
+                self.handed(&Confirmed::No, out);
             }
             event => self.defer(Input::Holder(event)),
         }
     }
 
     /// The holder has confirmed the new owner, or was given up.
-    pub(super) fn handed(
-        &mut self,
-        _now: Now,
-        told: Option<Option<(OwnerEpoch, InputOffset)>>,
-        out: &mut Vec<Output>,
-    ) {
+    pub(super) fn handed(&mut self, confirmed: &Confirmed, out: &mut Vec<Output>) {
         let Busy::Handing { former: client, then, .. } = std::mem::replace(&mut self.busy, Busy::Free) else {
             return;
         };
         let epoch = self.facts.record().owner_epoch;
         self.window = Window::new(epoch, InputOffset(0));
         let before = OwnerEpoch(epoch.0.saturating_sub(1));
-        let applied = told.map(|former| match former {
-            Some((written, applied)) if written == before => (before, applied),
-            _ => (before, InputOffset(0)),
-        });
-        if let Some(former) = told {
+        let applied = match *confirmed {
+            Confirmed::No => None,
+            Confirmed::Former(Some((written, applied))) if written == before => Some((before, applied)),
+            Confirmed::Former(_) => Some((before, InputOffset(0))),
+        };
+        if let Confirmed::Former(former) = *confirmed {
             self.former = former;
         }
-        self.change_modes(client, applied, out);
+        self.change_modes(client.as_ref(), applied, out);
         self.then(then);
     }
 
     /// The former owner's streams observe from now on; the newest stream of the new owner types.
     fn change_modes(
         &mut self,
-        former: Option<ClientId>,
+        former: Option<&ClientId>,
         applied: Option<(OwnerEpoch, InputOffset)>,
         out: &mut Vec<Output>,
     ) {
@@ -208,7 +206,7 @@ impl Session {
             if viewer.mode == Mode::Owner && Some(&viewer.client) != owner.as_ref() {
                 viewer.mode = Mode::Observer;
                 if let Some((epoch, applied)) = applied
-                    && Some(&viewer.client) == former.as_ref()
+                    && Some(&viewer.client) == former
                 {
                     out.push(Output::InputFinal(*id, epoch, applied));
                 }
@@ -238,7 +236,10 @@ impl Session {
             self.change_owner(Some(client.clone()), cause, Some(again), out);
             return Ok(());
         }
-        if !over && let Some(size) = size && self.differs(size) {
+        if !over
+            && let Some(size) = size
+            && self.differs(size)
+        {
             self.record_size(size, Then::Again(Box::new(again)), out);
             return Ok(());
         }
@@ -263,12 +264,8 @@ impl Session {
                     return Err(WireError::bad_request("to", "is not attached to this session"));
                 }
                 // Asked again by somebody who owns it no longer, it only has to be answered.
-                let done = Input::Request {
-                    asker,
-                    client: client.clone(),
-                    owner_epoch: None,
-                    op: Op::Release { to: None },
-                };
+                let done =
+                    Input::Request { asker, client: client.clone(), owner_epoch: None, op: Op::Release { to: None } };
                 self.change_owner(to, Cause::Released, Some(done), out);
                 return Ok(());
             }

@@ -52,7 +52,7 @@ pub(crate) fn up(up: &args::Up) -> Outcome {
     let start = prepare(up, options, state)?;
     let locked = Daemon::lock(start);
     let daemon = match locked {
-        Err(daemon::Error::Locked(owner)) => return await_other(&socket, daemon::Error::Locked(owner)),
+        Err(daemon::Error::Locked(owner)) => return await_other(&socket, &daemon::Error::Locked(owner)),
         other => other.map_err(|error| failed(&error))?,
     };
     let inherited = daemon.inherited().clone();
@@ -147,7 +147,7 @@ fn be_a_daemon(found: &Inherited, oom_score_adj: i32) {
 }
 
 /// Another daemon has the lock: it serves, or will soon, or hangs.
-fn await_other(socket: &Path, error: daemon::Error) -> Outcome {
+fn await_other(socket: &Path, error: &daemon::Error) -> Outcome {
     let deadline = Instant::now() + SILENT_TIME;
     loop {
         if connect(socket).is_ok() {
@@ -158,7 +158,7 @@ fn await_other(socket: &Path, error: daemon::Error) -> Outcome {
             ));
         }
         if Instant::now() >= deadline {
-            return Err(failed(&error));
+            return Err(failed(error));
         }
         thread::sleep(LOOK_AGAIN);
     }

@@ -151,7 +151,7 @@ impl Keys {
     fn press(&mut self, spelling: Vec<u8>, now: Instant, pass: &mut Vec<u8>) {
         match self.pressed.take() {
             Some((since, _)) if now.saturating_duration_since(since) < TWICE_WITHIN => {
-                pass.extend_from_slice(&spelling)
+                pass.extend_from_slice(&spelling);
             }
             _ => self.pressed = Some((now, spelling)),
         }
