@@ -10,7 +10,7 @@ use alacritty_terminal::term::color;
 use alacritty_terminal::vte::ansi::{CharsetIndex, CursorShape, NamedColor, StandardCharset};
 
 use crate::draw::Drawing;
-use crate::engine::{Engine, Own, Region, Saved, line};
+use crate::engine::{Engine, Region, Saved, line};
 use crate::modes::InputModes;
 use crate::pen::Pen;
 
@@ -32,7 +32,7 @@ pub(crate) fn write(engine: &Engine, current_dir: Option<&str>, history_lines: u
     palette(engine, &mut drawing.out);
     titles(engine, current_dir, &mut drawing.out);
     tabs(&engine.tabs, &mut drawing.out);
-    if !engine.alternate_shown() && engine.alternate != Own::default() {
+    if !engine.alternate_shown() {
         drawing.put("\x1b[?1049h");
         engine.alternate.keyboard.write(&mut drawing.out);
         let blank = Grid::new(engine.rows(), engine.cols(), 0);
@@ -152,14 +152,13 @@ fn live(engine: &Engine, drawing: &mut Drawing) {
     let (grid, cursor) = (engine.grid(), &engine.grid().cursor);
     let top = if engine.origin() { top } else { 0 };
     let printed = engine.last.map(|_| printed(grid));
-    match printed {
-        Some(cell) => drawing.go(usize::try_from(cursor.point.line.0).unwrap_or(0).saturating_sub(top), cell.0),
-        None => {
-            drawing.place(grid, cursor, top);
-            // What was written to get there is not to be repeated.
-            drawing.pen(Pen::default());
-            drawing.put("\x1b[m");
-        }
+    if let Some(col) = printed {
+        drawing.go(usize::try_from(cursor.point.line.0).unwrap_or(0).saturating_sub(top), col.0);
+    } else {
+        drawing.place(grid, cursor, top);
+        // What was written to get there is not to be repeated.
+        drawing.pen(Pen::default());
+        drawing.put("\x1b[m");
     }
     if !engine.term.mode().contains(TermMode::LINE_WRAP) {
         drawing.put("\x1b[?7l");
