@@ -59,8 +59,14 @@ pub(crate) fn write(engine: &Engine, current_dir: Option<&str>, history_lines: u
 }
 
 /// Makes a terminal in any state, in the middle of a sequence even, a plain one. Its cells are left.
-pub(crate) fn reset(out: &mut Vec<u8>) {
-    out.extend_from_slice(b"\x18\x1b\\\x1b[?2026l\x1b[?1049l\x1b[r\x1b[?6l\x1b[m\x1b]8;;\x1b\\\x1b[4l\x1b[20l\x1b[?7h");
+fn reset(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\x18\x1b\\\x1b[?2026l\x1b[?1049l\x1b[r\x1b[?6l");
+    plain(out);
+}
+
+/// Resets what can be reset without moving the cursor.
+pub(crate) fn plain(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\x1b[m\x1b]8;;\x1b\\\x1b[4l\x1b[20l\x1b[?7h");
     out.extend_from_slice(CHARSETS_OFF.as_bytes());
     InputModes::write_off(out);
     out.extend_from_slice(b"\x1b]104\x1b\\\x1b]110\x1b\\\x1b]111\x1b\\\x1b]112\x1b\\");
