@@ -151,9 +151,12 @@ fn used(cells: &Row<Cell>) -> usize {
     cells.into_iter().rposition(|cell| !is_blank(cell)).map_or(0, |last| last + 1)
 }
 
+/// The last row that must be drawn, be it to make the one before it go on.
 fn last_used(grid: &Grid<Cell>, first: Line) -> Line {
-    let bottom = grid.bottommost_line();
-    (first.0..=bottom.0).rev().map(Line).find(|&row| used(&grid[row]) > 0).unwrap_or(first)
+    let bottom = grid.bottommost_line().0;
+    let is_used = |row: &i32| used(&grid[Line(*row)]) > 0 || goes_on(&grid[Line(*row)]);
+    let last = (first.0..=bottom).rev().find(is_used).unwrap_or(first.0);
+    Line(if goes_on(&grid[Line(last)]) { last + 1 } else { last }.min(bottom))
 }
 
 fn is_blank(cell: &Cell) -> bool {

@@ -15,6 +15,7 @@ use crate::modes::{InputModes, KeyboardFlags};
 
 mod erase;
 mod handler;
+mod print;
 mod resize;
 
 /// Blinking text: the engine has no name for it, and one bit of its cells is free.
@@ -179,7 +180,9 @@ impl Engine {
     /// The covered screen has no cursor but the saved one, which says what a resize keeps in view.
     fn anchor_covered(&mut self) {
         if let Some(main) = &mut self.covered {
-            main.cursor = self.main.saved.cursor.clone();
+            let cursor = &mut self.main.saved.cursor;
+            cursor.input_needs_wrap &= !main[cursor.point].flags.contains(Flags::WRAPLINE);
+            main.cursor = cursor.clone();
         }
     }
 

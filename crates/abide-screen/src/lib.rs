@@ -32,6 +32,7 @@
 
 mod answers;
 mod control;
+mod difference;
 mod directory;
 mod draw;
 mod engine;

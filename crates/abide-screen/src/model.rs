@@ -8,6 +8,7 @@ use alacritty_terminal::grid::Dimensions;
 use alacritty_terminal::vte::ansi::{CharsetIndex, Handler, Processor, Timeout};
 
 use crate::control::{Csi, body, osc, seven_bit};
+use crate::difference::{self, differ};
 use crate::directory::CurrentDir;
 use crate::engine::Engine;
 use crate::seam::seam;
@@ -159,10 +160,23 @@ impl Model {
         self.current_dir.as_ref().map(|dir| dir.path.as_str())
     }
 
+    /// Whether private mode `mode` is on, as DECRQM would tell; none for one that the model does not know.
+    pub fn private_mode(&self, mode: u16) -> Option<bool> {
+        self.engine.private_mode(mode)
+    }
+
     /// Draws the seam between a program that was lost and the one that follows it; what was held of an unfinished
     /// sequence is forgotten.
     pub fn restored(&mut self, code: &str, at: &str) -> Result<(), Failed> {
         self.feed(&seam(code, at))
+    }
+
+    /// The first thing in which two models differ, in words; none if they show the same, and will do so whatever both
+    /// are fed. Of answers not taken and of how much history may be kept nothing is said.
+    pub fn difference(&self, other: &Self) -> Option<String> {
+        difference::between(&self.engine, &other.engine)
+            .or_else(|| differ("working directory", &self.current_dir, &other.current_dir))
+            .or_else(|| differ("rest", &self.rest(), &other.rest()))
     }
 
     /// Gives back the memory kept for lines to come. For a session that has become quiet.
@@ -236,17 +250,9 @@ type Parser = Processor<Unsynchronized>;
 
 fn apply(engine: &mut Engine, parser: &mut Parser, current_dir: &mut Option<CurrentDir>, token: &Token<'_>) {
     match token {
-        Token::Text(text) => {
-            parser.advance(engine, text);
-            if text.last().is_some_and(|&last| last < 0x20) {
-                engine.last = None;
-            }
-        }
+        Token::Text(text) => print(engine, parser, text),
         Token::Broken(_) => parser.advance(engine, "\u{fffd}".as_bytes()),
-        Token::Control(byte) => {
-            parser.advance(engine, &[*byte]);
-            engine.last = None;
-        }
+        Token::Control(byte) => print(engine, parser, &[*byte]),
         Token::Sequence(Kind::Csi, bytes) => {
             let bytes = seven_bit(bytes);
             let last = engine.last.take();
@@ -261,6 +267,33 @@ fn apply(engine: &mut Engine, parser: &mut Parser, current_dir: &mut Option<Curr
             }
         }
         Token::Cancelled(_) | Token::Long(..) | Token::LongPart(_) | Token::LongEnd => engine.last = None,
+    }
+}
+
+/// Takes whole characters and controls: what is ASCII directly, the rest through the parser.
+fn print(engine: &mut Engine, parser: &mut Parser, mut text: &[u8]) {
+    let plain = |byte: &u8| (b' '..=b'~').contains(byte);
+    while !text.is_empty() {
+        let (ascii, others) = text.split_at(text.iter().position(|byte| !plain(byte)).unwrap_or(text.len()));
+        if !ascii.is_empty() {
+            engine.print_ascii(ascii);
+        }
+        let (others, rest) = others.split_at(others.iter().position(plain).unwrap_or(others.len()));
+        match others {
+            [] => {}
+            b"\r\n" => {
+                engine.carriage_return();
+                engine.linefeed();
+                engine.last = None;
+            }
+            _ => {
+                parser.advance(engine, others);
+                if others.last().is_some_and(|&last| last < 0x20) {
+                    engine.last = None;
+                }
+            }
+        }
+        text = rest;
     }
 }
 

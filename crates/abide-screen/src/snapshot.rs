@@ -154,7 +154,12 @@ fn live(engine: &Engine, drawing: &mut Drawing) {
     let printed = engine.last.map(|_| printed(grid));
     match printed {
         Some(cell) => drawing.go(usize::try_from(cursor.point.line.0).unwrap_or(0).saturating_sub(top), cell.0),
-        None => drawing.place(grid, cursor, top),
+        None => {
+            drawing.place(grid, cursor, top);
+            // What was written to get there is not to be repeated.
+            drawing.pen(Pen::default());
+            drawing.put("\x1b[m");
+        }
     }
     if !engine.term.mode().contains(TermMode::LINE_WRAP) {
         drawing.put("\x1b[?7l");

@@ -8,15 +8,22 @@
 //! `abide-screen`, and it listens on no network.
 
 pub mod client;
+pub mod daemon;
 pub mod dirs;
 mod ids;
 pub mod kill;
 pub mod lock;
+pub mod names;
+pub mod options;
 pub mod procs;
 pub mod program;
 pub mod protocol;
 mod record;
 pub mod recover;
+mod refusals;
+pub mod session;
+pub mod store;
+mod stream;
 mod sys;
 #[cfg(test)]
 mod test_dir;

@@ -142,7 +142,6 @@ fn failed(run: &Dir, source: io::Error) -> Error {
 mod tests {
     use std::os::fd::AsRawFd;
     use std::sync::Barrier;
-    use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
     use crate::test_dir::TestDir;
@@ -199,18 +198,17 @@ mod tests {
         let (racers, rounds) = (10, 50);
         for _ in 0..rounds {
             let (start, end) = (Barrier::new(racers), Barrier::new(racers));
-            let wins = AtomicU32::new(0);
-            std::thread::scope(|scope| {
-                for _ in 0..racers {
-                    scope.spawn(|| {
-                        start.wait();
-                        let attempt = Lock::take(&run).expect("it can be tried");
-                        wins.fetch_add(u32::from(matches!(attempt, Attempt::Taken(_))), Ordering::Relaxed);
-                        end.wait();
-                    });
-                }
+            let race = || {
+                start.wait();
+                let attempt = Lock::take(&run);
+                end.wait();
+                matches!(attempt.expect("it can be tried"), Attempt::Taken(_))
+            };
+            let wins = std::thread::scope(|scope| {
+                let racing: Vec<_> = (0..racers).map(|_| scope.spawn(race)).collect();
+                racing.into_iter().map(|racer| racer.join().expect("it raced")).filter(|&won| won).count()
             });
-            assert_eq!(wins.into_inner(), 1);
+            assert_eq!(wins, 1);
         }
     }
 

@@ -1,8 +1,9 @@
-//! What no safe library offers: the password database, and descriptors that are known by number only.
+//! What no safe library offers: the password database, descriptors that are known by number only, and waiting for one
+//! that is no socket.
 
 #![expect(
     unsafe_code,
-    reason = "getpwuid_r fills C strings into a buffer of the caller; a number is no descriptor yet"
+    reason = "getpwuid_r fills C strings into a buffer of the caller; a number is no descriptor yet; tokio registers descriptors by number"
 )]
 
 use std::ffi::{CStr, OsString, c_char};
@@ -11,6 +12,15 @@ use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::ptr;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// A descriptor whose readability can be awaited. To be called within a runtime.
+pub(crate) fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` is open for as long as it lives, always gives the same number, and nobody else closes it.
+    unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.map_err(io::Error::from)
+}
 
 /// The fields of an entry of the password database that are of use here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,4 +91,25 @@ pub(crate) fn inherit(number: RawFd) -> io::Result<OwnedFd> {
     let original = unsafe { BorrowedFd::borrow_raw(number) };
     rustix::io::fcntl_setfd(original, rustix::io::FdFlags::CLOEXEC)?;
     Ok(rustix::io::fcntl_dupfd_cloexec(original, libc::STDERR_FILENO + 1)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    #[test]
+    fn only_an_open_descriptor_beyond_the_standard_streams_is_inherited() {
+        for number in [-1, 0, 1, 2, 1_000_000] {
+            assert!(inherit(number).is_err(), "{number}");
+        }
+        let file = std::fs::File::open("/dev/null").expect("it is there");
+        rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).expect("it is open");
+        let inherited = inherit(file.as_raw_fd()).expect("it is open");
+        assert_ne!(inherited.as_raw_fd(), file.as_raw_fd());
+        for fd in [&inherited, &OwnedFd::from(file)] {
+            assert_eq!(rustix::io::fcntl_getfd(fd).expect("it is open"), rustix::io::FdFlags::CLOEXEC);
+        }
+    }
 }

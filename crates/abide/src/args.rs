@@ -63,6 +63,9 @@ pub(crate) enum Command {
     /// Stop the daemon; sessions go on
     #[command(after_help = "Example: abide stop")]
     Stop(Stop),
+    /// Own a pseudo-terminal; started by the daemon
+    #[command(hide = true)]
+    Hold,
     /// Print a completion script for a shell
     #[command(after_help = "Example: abide completions bash > ~/.local/share/bash-completion/completions/abide")]
     Completions {
@@ -250,4 +253,29 @@ mod tests {
             assert!(duration(bad).is_err(), "{bad}");
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// Serve in this process, until SIGTERM or SIGINT
+    #[arg(long)]
+    pub(crate) foreground: bool,
+    /// Check the configuration and print the formats that this version knows
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Leave the session of the caller
+    #[arg(long, hide = true)]
+    pub(crate) own_session: bool,
+    /// Descriptor of the lock, held by the daemon before
+    #[arg(long, hide = true)]
+    pub(crate) lock_fd: Option<i32>,
+    /// Descriptor of the socket, opened by the daemon before
+    #[arg(long, hide = true)]
+    pub(crate) listen_fd: Option<i32>,
+    /// Limits, umask and weight that programs get, as JSON
+    #[arg(long, hide = true)]
+    pub(crate) inherited: Option<String>,
+    /// Why this daemon was not replaced, as JSON
+    #[arg(long, hide = true)]
+    pub(crate) upgrade_failed: Option<String>,
 }

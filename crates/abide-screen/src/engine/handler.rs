@@ -2,7 +2,7 @@
 
 use alacritty_terminal::index::Column;
 use alacritty_terminal::term::TermMode;
-use alacritty_terminal::term::cell::{Flags, Hyperlink as CellLink};
+use alacritty_terminal::term::cell::Hyperlink as CellLink;
 use alacritty_terminal::vte::ansi::{
     Attr, CharsetIndex, ClearMode, CursorShape, CursorStyle, Handler, Hyperlink, KeyboardModes,
     KeyboardModesApplyBehavior, LineClearMode, Mode, ModifyOtherKeys, NamedMode, NamedPrivateMode, PrivateMode, Rgb,
@@ -10,7 +10,7 @@ use alacritty_terminal::vte::ansi::{
 };
 use unicode_width::UnicodeWidthChar;
 
-use super::{BLINK, COMBINING_MAX, Engine, Region, TITLE_STACK_MAX, line};
+use super::{BLINK, Engine, Region, TITLE_STACK_MAX, line};
 
 /// The alternate screen without the cursor (47), cleared (1047), the cursor alone (1048), and both (1049).
 const ALTERNATE: [u16; 2] = [47, 1047];
@@ -18,67 +18,6 @@ const SAVE_CURSOR: u16 = 1048;
 const ALTERNATE_AND_CURSOR: u16 = 1049;
 
 impl Engine {
-    fn input_other(&mut self, c: char) {
-        self.last = None;
-        match c.width() {
-            Some(0) => self.combine(c),
-            Some(width) => self.input_wide(c, width),
-            None => {}
-        }
-    }
-
-    fn combine(&mut self, c: char) {
-        let cursor = &self.grid().cursor;
-        let (row, mut col) = (cursor.point.line, cursor.point.column);
-        if !cursor.input_needs_wrap {
-            col.0 = col.0.saturating_sub(1);
-        }
-        if self.grid()[row][col].flags.contains(Flags::WIDE_CHAR_SPACER) {
-            col.0 = col.0.saturating_sub(1);
-        }
-        if self.grid()[row][col].zerowidth().is_none_or(|marks| marks.len() < COMBINING_MAX) {
-            self.grid_mut()[row][col].push_zerowidth(c);
-        }
-    }
-
-    fn input_wide(&mut self, c: char, width: usize) {
-        let cursor = &self.grid().cursor;
-        let at_end = cursor.point.column.0 + 1 == self.cols() && !cursor.input_needs_wrap;
-        if width == 2 && at_end {
-            if !self.term.mode().contains(TermMode::LINE_WRAP) {
-                self.grid_mut().cursor.input_needs_wrap = true;
-                return;
-            }
-            // An ordinary space fills the column that is left over.
-            self.term.input(' ');
-        }
-        self.print(c, width);
-    }
-
-    fn print(&mut self, c: char, width: usize) {
-        if self.insert {
-            if self.grid().cursor.input_needs_wrap && self.term.mode().contains(TermMode::LINE_WRAP) {
-                self.wrap();
-            }
-            if self.grid().cursor.point.column.0 + width < self.cols() {
-                self.insert_blank(width);
-            }
-        }
-        self.term.input(c);
-        self.last = Some(c);
-    }
-
-    fn wrap(&mut self) {
-        let (point, bottom) = (self.grid().cursor.point, line(self.region.bottom));
-        self.grid_mut()[point].flags.insert(Flags::WRAPLINE);
-        if point.line + 1 >= bottom {
-            self.term.linefeed();
-        } else {
-            self.grid_mut().cursor.point.line += 1;
-        }
-        self.term.carriage_return();
-    }
-
     /// Moves the cursor up or down; margins stop it unless it is outside of them already.
     fn move_row(&mut self, up: usize, down: usize) {
         let row = self.row();
@@ -102,7 +41,7 @@ impl Engine {
         self.grid_mut().cursor.point.column = Column(col);
     }
 
-    fn private_mode(&self, mode: u16) -> Option<bool> {
+    pub(crate) fn private_mode(&self, mode: u16) -> Option<bool> {
         let has = |flag| Some(self.term.mode().contains(flag));
         match mode {
             6 => has(TermMode::ORIGIN),
@@ -174,17 +113,13 @@ impl Engine {
 impl Handler for Engine {
     #[inline]
     fn input(&mut self, c: char) {
-        if matches!(c, ' '..='~') && !self.insert {
-            self.term.input(c);
-            self.last = Some(c);
-        } else if matches!(c, ' '..='~') {
-            self.print(c, 1);
-        } else {
-            self.input_other(c);
+        self.last = None;
+        match c.width() {
+            Some(0) => self.combine(c),
+            Some(width) => self.print(c, width),
+            None => {}
         }
-        if self.region.bottom != self.rows() {
-            self.end_last_row();
-        }
+        self.printed();
     }
 
     fn goto(&mut self, row: i32, col: usize) {

@@ -4,18 +4,8 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use super::{BootId, Process, ProcessId};
+use super::{Process, ProcessId};
 use crate::ids::SessionId;
-
-/// Tells in which boot this process runs.
-///
-/// # Errors
-/// `/proc` is not mounted, or does not look as Linux makes it. The daemon cannot run there.
-pub fn boot_id() -> io::Result<BootId> {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
-    let id: BootId = text.trim_end().parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-    Ok(start_time(1).map_or(id, |time| id.of_init(time)))
-}
 
 /// When the process with this pid started, in clock ticks since the boot; none if there is no such process in sight.
 pub fn start_time(pid: u32) -> Option<u64> {
@@ -177,25 +167,5 @@ mod tests {
             child.wait().expect("it can be waited for");
         }
         assert!(!carries_session(marked.id(), id), "it has ended");
-    }
-
-    #[test]
-    fn the_boot_id_has_the_kernels_first_half_and_init_in_its_second() {
-        let kernel = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("/proc is there");
-        let kernel: BootId = kernel.trim().parse().expect("a UUID");
-        let init = start_time(1).expect("process 1 is in sight");
-        let ours = boot_id().expect("/proc is there");
-        assert_eq!(ours.0[..8], kernel.0[..8]);
-        assert_eq!(ours, kernel.of_init(init));
-        assert_eq!(ours.of_init(init), kernel);
-        assert_eq!(ours.to_string().parse(), Ok(ours));
-        assert_eq!(BootId([0; 16]).of_init(0x0102).0[14..], [1, 2]);
-    }
-
-    #[test]
-    fn a_boot_id_is_32_hexadecimal_digits() {
-        for bad in ["", "6b1f", "6b1f0000-0000-0000-0000-00000000000g", "6b1f0000-0000-0000-0000-0000000000000"] {
-            assert!(bad.parse::<BootId>().is_err(), "{bad:?}");
-        }
     }
 }

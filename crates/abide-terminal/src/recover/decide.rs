@@ -13,11 +13,11 @@
 //! Nothing that lives is ended by a decision, but for the processes of a holder that is dead (`zombie`), and orphans
 //! where the configuration says so.
 
+use abide_holder::BootId;
 use abide_wire::Code;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ByteOffset, DaemonEpoch, Incarnation};
-use crate::procs::BootId;
 use crate::record::Restore;
 
 /// All that a decision depends on.

@@ -6,6 +6,7 @@ mod kill;
 mod logs;
 mod run;
 mod sessions;
+mod up;
 
 use std::io;
 
@@ -17,6 +18,7 @@ pub(crate) use kill::kill;
 pub(crate) use logs::logs;
 pub(crate) use run::run;
 pub(crate) use sessions::{completions, inspect, ls, overview, rm};
+pub(crate) use up::up;
 
 /// The exit status of a command that did what it was asked to, or why it did not.
 pub(crate) type Outcome = Result<u8, Failure>;

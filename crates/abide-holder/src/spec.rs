@@ -1,0 +1,155 @@
+//! What a holder is told at its launch: one JSON line on descriptor 3 (arguments could be read by others).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use abide_ring::{Identity, RING_BYTES_MAX, RING_BYTES_MIN};
+use serde::{Deserialize, Serialize};
+
+use crate::boot::BootId;
+
+/// What a holder holds. Unknown fields are refused: daemon and holder are one binary.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    /// The session's id, in JSON as the 26 characters of a ULID.
+    #[serde(with = "ulid_text")]
+    pub session: [u8; 16],
+    /// Number of this start of the session's program, from 1.
+    pub incarnation: u64,
+    /// The boot that the daemon runs in.
+    pub boot_id: BootId,
+    /// End of the session's log: output offsets go on from here.
+    pub output_base: u64,
+    /// Owner epoch in force.
+    pub owner_epoch: u32,
+    /// The program: a path if it has a slash, else looked up in `env`'s PATH.
+    pub command: String,
+    /// All arguments as the program sees them, its own name (`argv[0]`) first; at least one.
+    pub args: Vec<String>,
+    /// The whole environment.
+    pub env: BTreeMap<String, String>,
+    /// Working directory, absolute.
+    pub cwd: PathBuf,
+    /// Columns at the start, 1–4,096.
+    pub cols: u16,
+    /// Rows at the start, 1–4,096.
+    pub rows: u16,
+    /// Data bytes of the ring: a power of two, 64 KiB to 16 MiB.
+    pub ring_bytes: u64,
+    /// Most bytes of the spill; 0: none.
+    pub spill_bytes_max: u64,
+    /// Where the holder's files lie.
+    pub paths: Paths,
+    /// The limits that the program gets: the daemon's own as it was started.
+    pub rlimits: Vec<Rlimit>,
+    /// The umask that the program gets.
+    pub umask: u32,
+    /// `oom_score_adj` of holder and program.
+    pub oom_score_adj: i32,
+    /// The program's cgroup (its directory), if it gets one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<PathBuf>,
+}
+
+/// A holder's files. Directories exist, belong to this user and are nobody else's (the daemon has checked that).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Paths {
+    /// The holder's socket.
+    pub socket: PathBuf,
+    /// The exit record.
+    pub exit_file: PathBuf,
+    /// The directory on whose file system the spill grows.
+    pub spill_dir: PathBuf,
+}
+
+/// One resource limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rlimit {
+    /// The system's number of the resource.
+    pub resource: u32,
+    /// Soft limit; `None`: unlimited.
+    pub soft: Option<u64>,
+    /// Hard limit; `None`: unlimited.
+    pub hard: Option<u64>,
+}
+
+/// A spec that no holder can serve. The daemon has a bug, or another version.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidSpec {
+    /// Not JSON, an unknown or missing field, a wrong type.
+    #[error("the spec is not understood: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A value out of range.
+    #[error("the spec's field {0} is out of range")]
+    Field(&'static str),
+}
+
+impl Spec {
+    /// Reads and checks a spec.
+    pub fn from_json(json: &[u8]) -> Result<Self, InvalidSpec> {
+        let spec: Self = serde_json::from_slice(json)?;
+        spec.check()?;
+        Ok(spec)
+    }
+
+    fn check(&self) -> Result<(), InvalidSpec> {
+        let ring = self.ring_bytes.is_power_of_two() && (RING_BYTES_MIN..=RING_BYTES_MAX).contains(&self.ring_bytes);
+        let has_nul = |text: &String| text.contains('\0');
+        let checks = [
+            ("incarnation", self.incarnation > 0),
+            ("command", !self.command.is_empty() && !has_nul(&self.command)),
+            ("args", !self.args.is_empty() && !self.args.iter().any(has_nul)),
+            ("env", !self.env.iter().any(|(name, value)| bad_name(name) || has_nul(value))),
+            ("cwd", self.cwd.is_absolute()),
+            ("cols", self.cols > 0),
+            ("rows", self.rows > 0),
+            ("ring_bytes", ring),
+        ];
+        checks.into_iter().find(|(_, fine)| !fine).map_or(Ok(()), |(field, _)| Err(InvalidSpec::Field(field)))
+    }
+
+    pub(crate) fn identity(&self) -> Identity {
+        Identity {
+            ring_bytes: self.ring_bytes,
+            boot_id: self.boot_id.0,
+            session: self.session,
+            incarnation: self.incarnation,
+            output_base: self.output_base,
+            owner_epoch: self.owner_epoch,
+        }
+    }
+}
+
+fn bad_name(name: &str) -> bool {
+    name.is_empty() || name.contains(['=', '\0'])
+}
+
+impl fmt::Debug for Spec {
+    /// Arguments and environment may hold secrets: only the command's name is shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spec")
+            .field("session", &ulid::Ulid::from_bytes(self.session).to_string())
+            .field("incarnation", &self.incarnation)
+            .field("command", &self.command)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A session's id as text, one spelling.
+pub(crate) mod ulid_text {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(crate) fn serialize<S: Serializer>(session: &[u8; 16], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&ulid::Ulid::from_bytes(*session))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 16], D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        let ulid = ulid::Ulid::from_string(&text).map_err(D::Error::custom)?;
+        Ok(ulid.to_bytes())
+    }
+}

@@ -1,0 +1,7 @@
+//! The ring over real shared memory.
+
+#![cfg(not(loom))]
+
+mod no_byte_is_lost_between_mappings;
+mod only_sealed_rings_are_mapped;
+mod a_former_daemon_is_shut_out;
