@@ -57,6 +57,9 @@ pub(crate) enum Command {
     /// Tell all about a session, as JSON
     #[command(after_help = "Example: abide inspect build")]
     Inspect(Inspect),
+    /// Start the daemon; other commands do so by themselves
+    #[command(after_help = "Example: abide up")]
+    Up(Up),
     /// Replace the daemon; sessions go on
     #[command(after_help = "Example: abide restart --binary ./abide")]
     Restart(Restart),
