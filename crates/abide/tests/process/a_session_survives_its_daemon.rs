@@ -26,13 +26,15 @@ struct Seen {
 impl Seen {
     fn take(&mut self, bytes: &[u8]) {
         self.bytes += bytes.len() as u64;
-        self.partial.extend_from_slice(bytes);
-        while let Some(end) = self.partial.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.partial.drain(..=end).collect();
-            let text = String::from_utf8(line).unwrap();
-            let number: u64 = text.trim_end().parse().unwrap_or_else(|_| panic!("a line: {text:?}"));
-            assert_eq!(number, self.next, "no line lost, none twice");
-            self.next += 1;
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.partial.extend_from_slice(piece);
+            if piece.ends_with(b"\n") {
+                let text = std::str::from_utf8(&self.partial).unwrap();
+                let number: u64 = text.trim_end().parse().unwrap_or_else(|_| panic!("a line: {text:?}"));
+                assert_eq!(number, self.next, "no line lost, none twice");
+                self.next += 1;
+                self.partial.clear();
+            }
         }
     }
 }
@@ -61,7 +63,7 @@ fn script(number: usize, stop: &str) -> String {
     if number == 0 {
         format!("i=0; while [ ! -e {stop} ] && [ $i -lt 4000000 ]; do seq $i $((i+9999)); i=$((i+10000)); done")
     } else {
-        format!("i=0; while [ ! -e {stop} ]; do seq $i $((i+999)); i=$((i+1000)); sleep 0.01; done")
+        format!("i=0; while [ ! -e {stop} ]; do seq $i $((i+999)); i=$((i+1000)); sleep 0.05; done")
     }
 }
 
