@@ -2,7 +2,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -140,12 +140,12 @@ fn connect_within(path: &Path, limit: Duration) -> Result<UnixStream, ProbeError
 ///
 /// Descriptors come with the bytes of the frame that they belong to, in its order. More than a holder ever sends is
 /// an error: the connection is of no more use then.
-pub fn recv_with_fds(stream: &UnixStream, buffer: &mut [u8], fds: &mut Vec<OwnedFd>) -> io::Result<usize> {
+pub fn recv_with_fds(stream: impl AsFd, buffer: &mut [u8], fds: &mut Vec<OwnedFd>) -> io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_MAX))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
     let mut parts = [IoSliceMut::new(buffer)];
-    let message = rustix::io::retry_on_intr(|| rustix::net::recvmsg(stream, &mut parts, &mut ancillary, flags))?;
+    let message = rustix::io::retry_on_intr(|| rustix::net::recvmsg(&stream, &mut parts, &mut ancillary, flags))?;
     for part in ancillary.drain() {
         if let RecvAncillaryMessage::ScmRights(received) = part {
             fds.extend(received);

@@ -97,6 +97,12 @@ impl Consumer {
         self.acked
     }
 
+    /// Input bytes of the present owner epoch that are written to the PTY; meaningless while an `owner` frame is
+    /// unanswered.
+    pub fn input_applied(&self) -> u64 {
+        acquire(&self.ring.fields().input_applied)
+    }
+
     /// Whether no other daemon has adopted the holder; after a fence, so that what was copied before is judged by it.
     pub fn check_current(&self) -> Result<(), ReadError> {
         fence(Ordering::SeqCst);

@@ -7,8 +7,26 @@
 //! What this crate is not: it draws no windows and no panes, it parses escape sequences only through
 //! `abide-screen`, and it listens on no network.
 
+pub mod client;
+pub mod daemon;
+pub mod dirs;
 mod ids;
+pub mod kill;
+pub mod lock;
+pub mod names;
+pub mod options;
+pub mod procs;
+pub mod program;
+pub mod protocol;
 mod record;
+pub mod recover;
+mod refusals;
+pub mod session;
+pub mod store;
+mod stream;
+mod sys;
+#[cfg(test)]
+mod test_dir;
 
 pub use ids::{
     ByteOffset, ClientId, DaemonEpoch, EventNumber, Incarnation, InputOffset, InvalidId, OwnerEpoch, SessionId,

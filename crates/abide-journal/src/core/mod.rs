@@ -1,0 +1,22 @@
+//! The rules of a store, without files, threads or clocks: events go in, effects come out.
+
+mod batch;
+mod checkpoints;
+mod epochs;
+mod extents;
+mod log;
+mod replay;
+mod roots;
+mod space;
+mod store;
+
+pub use epochs::Epochs;
+pub use extents::Extent;
+pub(crate) use extents::Extents;
+pub(crate) use log::LogState;
+pub use log::LogView;
+pub use replay::{Replayed, StreamEnd};
+pub use space::{Space, SpaceState};
+pub use store::{
+    Done, Effect, Event, NewEntry, Now, Payload, PlannedRecord, Request, Settings, Store, TicketId, WritePlan,
+};

@@ -1,0 +1,210 @@
+//! From an index snapshot and the batches behind it to a store that takes appends.
+
+use super::batch::Written;
+use super::log::LogState;
+use super::roots::Roots;
+use super::space::Space;
+use super::store::{Phase, Settings, Store, Stream};
+use super::{Effect, LogView};
+use crate::disk::DiskSpace;
+use crate::format::{BatchHeader, Control, Echo, EchoFlags, Kind, Malformed, RecordHeader, Snapshot};
+use crate::position::{ByteOffset, Incarnation, LogId, Place};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// A store that is being opened.
+#[derive(Debug)]
+pub struct Replayed(Store);
+
+/// Where an open goes on: its own new segment.
+#[derive(Debug, Clone, Copy)]
+pub struct StreamEnd {
+    /// The segment, whose header is durable.
+    pub segment: u64,
+    /// Its salt.
+    pub salt: u32,
+    /// End of the last batch in it.
+    pub end: u64,
+    /// Zeros are written up to here.
+    pub prepared: u64,
+    /// This open.
+    pub incarnation: Incarnation,
+    /// Room on the disk.
+    pub space: DiskSpace,
+}
+
+impl Replayed {
+    /// A store without any batch.
+    pub fn empty(settings: Settings) -> Self {
+        Self(Store {
+            settings,
+            incarnation: Incarnation(0),
+            phase: Phase::Ready,
+            logs: BTreeMap::new(),
+            names: BTreeMap::new(),
+            next_log: LogId(1),
+            queue: VecDeque::new(),
+            stream: Stream {
+                segment: 0,
+                salt: 0,
+                end: 0,
+                prepared: 0,
+                begin: None,
+                next: None,
+                preparing: false,
+                missing: 0,
+            },
+            next_batch: 1,
+            in_flight: None,
+            unsynced: VecDeque::new(),
+            durable: 0,
+            wanted: 0,
+            sync_in_flight: false,
+            sync_asked: 0,
+            echoes: Vec::new(),
+            roots: Roots::default(),
+            index: None,
+            appended_since_index: 0,
+            proof_wanted: false,
+            interval_due: None,
+            retry_at: None,
+            no_room: false,
+            disk: DiskSpace { free: u64::MAX, total: u64::MAX },
+            space: Space::default(),
+        })
+    }
+
+    /// The state of a snapshot whose file has this many bytes.
+    pub fn from_snapshot(settings: Settings, snapshot: Snapshot, bytes: u64) -> Self {
+        let mut replayed = Self::empty(settings);
+        let store = &mut replayed.0;
+        store.next_log = snapshot.next_log;
+        store.next_batch = snapshot.batch + 1;
+        for log in snapshot.logs {
+            let (id, log) = LogState::from_snapshot(log);
+            log.segments().for_each(|segment| store.roots.hold(segment));
+            store.names.insert(Arc::clone(&log.name), id);
+            store.logs.insert(id, log);
+        }
+        store.roots.opened(snapshot.batch, snapshot.segment, bytes);
+        replayed
+    }
+
+    /// Number of the next batch.
+    pub fn next_batch(&self) -> u64 {
+        self.0.next_batch
+    }
+
+    /// Notes a segment file, whatever it holds.
+    pub fn segment_exists(&mut self, segment: u64) {
+        self.0.roots.exists(segment);
+    }
+
+    /// Applies a batch that lies at this byte of a segment.
+    pub fn batch(&mut self, header: &BatchHeader, segment: u64, at: u64, body: &[u8]) -> Result<(), Malformed> {
+        let store = &mut self.0;
+        let end = at + (BatchHeader::BYTES + body.len()) as u64;
+        let echoes = header.echoes as usize * Echo::BYTES;
+        let mut rest = body.get(echoes..).ok_or(Malformed("the echoes of a batch are cut off"))?;
+        let mut place = at + (BatchHeader::BYTES + echoes) as u64;
+        let mut flags = BTreeMap::<LogId, (EchoFlags, Place)>::new();
+        for _ in 0..header.records {
+            let record = RecordHeader::decode(rest)?;
+            let stored = RecordHeader::record_bytes(record.payload_len as usize);
+            let payload = rest
+                .get(RecordHeader::BYTES..RecordHeader::BYTES + record.payload_len as usize)
+                .ok_or(Malformed("a record is cut off"))?;
+            rest = rest.get(stored..).ok_or(Malformed("a record is cut off"))?;
+            let end_of_log = store.replay_record(record, payload, segment, place, end)?;
+            let entry = flags.entry(record.log).or_insert((EchoFlags::default(), Place::START));
+            entry.1 = end_of_log.unwrap_or(entry.1);
+            if !record.kind.has_lsn() && record.kind != Kind::CheckpointInline {
+                entry.0 = EchoFlags::CONTROL;
+            }
+            place += stored as u64;
+        }
+        if !rest.is_empty() {
+            return Err(Malformed("bytes behind the last record of a batch"));
+        }
+        let echo = |(log, (flags, end)): (LogId, (EchoFlags, Place))| Echo {
+            log,
+            last_lsn: end.lsn.get() - 1,
+            end_offset: end.offset.0,
+            flags,
+        };
+        store.echoes = flags.into_iter().map(echo).collect();
+        store.next_batch = header.batch + 1;
+        store.appended_since_index += end - at;
+        Ok(())
+    }
+
+    /// The store, ready for appends; everything replayed is durable by now. Also what readers see of each log.
+    pub fn begin(self, end: StreamEnd) -> (Store, Vec<Effect>) {
+        let mut store = self.0;
+        store.incarnation = end.incarnation;
+        store.stream.segment = end.segment;
+        store.stream.salt = end.salt;
+        store.stream.end = end.end;
+        store.stream.prepared = end.prepared;
+        store.durable = store.next_batch - 1;
+        store.wanted = store.durable;
+        store.sync_asked = store.durable;
+        store.disk = end.space;
+        store.roots.exists(end.segment);
+        let mut views: Vec<Effect> = Vec::new();
+        for (id, log) in &mut store.logs {
+            log.epoch = end.incarnation.0.max(log.epochs.last() + 1);
+            log.written = log.next;
+            log.durable = log.next;
+            let view: Arc<LogView> = log.publish();
+            views.push(Effect::Wake { log: *id, view: Some(view) });
+        }
+        store.roots.seal_all_before(end.segment);
+        (store, views)
+    }
+}
+
+impl Store {
+    fn replay_record(
+        &mut self,
+        header: RecordHeader,
+        payload: &[u8],
+        segment: u64,
+        place: u64,
+        batch_end: u64,
+    ) -> Result<Option<Place>, Malformed> {
+        let mut control = None;
+        if header.kind.has_lsn() {
+            let log = self.logs.get_mut(&header.log).ok_or(Malformed("a record of an unknown log"))?;
+            if (header.lsn, header.offset) != (log.next.lsn.get(), log.next.offset.0) {
+                return Err(Malformed("a record is not the next one of its log"));
+            }
+            let advance = match header.kind {
+                Kind::Mark => 0,
+                Kind::Gap => {
+                    payload.try_into().map(u64::from_le_bytes).map_err(|_| Malformed("a gap has no length"))?
+                }
+                _ => u64::from(header.payload_len),
+            };
+            log.next = Place { lsn: log.next.lsn.next(), offset: ByteOffset(log.next.offset.0 + advance) };
+        } else {
+            let decoded = Control::decode(header.kind, payload)?;
+            match (&decoded, self.logs.contains_key(&header.log)) {
+                (Control::LogCreated { .. }, _)
+                | (
+                    Control::EpochStart(_)
+                    | Control::Meta { .. }
+                    | Control::CheckpointInline { .. }
+                    | Control::CheckpointRemoved { .. }
+                    | Control::Dropped,
+                    true,
+                ) => control = Some(decoded),
+                (_, false) => return Err(Malformed("a fact about an unknown log")),
+                (_, true) => return Err(Malformed("a fact that this version does not know how to apply")),
+            }
+        }
+        let end = self.logs.get(&header.log).map(|log| log.next);
+        self.apply(&Written { header, place, control }, segment, batch_end);
+        Ok(end)
+    }
+}

@@ -1,0 +1,611 @@
+//! One store: its states, its queue, and what becomes of each event.
+
+use super::batch::{Closed, InFlight};
+use super::roots::Roots;
+use super::space::{Limits, Space, SpaceState};
+use super::{LogState, LogView};
+use crate::disk::DiskSpace;
+use crate::entry::{AppendOptions, Appended};
+use crate::error::{Cause, Error};
+use crate::format::{BatchHeader, Echo, Kind, RecordHeader, SegmentHeader, Snapshot, SnapshotCheckpoint};
+use crate::options::LogOptions;
+use crate::position::{Incarnation, LogId, LogUid, Lsn, Position};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+/// Sizes and limits of a store.
+#[derive(Debug, Clone, Copy)]
+#[expect(missing_docs, reason = "each is described on Options")]
+pub struct Settings {
+    pub store_id: [u8; 16],
+    pub segment_bytes: u64,
+    pub record_bytes_max: u64,
+    pub append_bytes_max: u64,
+    pub sync_interval_ms: u64,
+    pub index_interval_bytes: u64,
+    pub extent_bytes: u32,
+    pub checkpoint_inline_bytes_max: u64,
+    pub disk_reserve_bytes: u64,
+    pub bytes_max: u64,
+    pub logs_max: usize,
+    pub epoch_entries_max: usize,
+}
+
+/// Both clocks.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Now {
+    /// Wall clock in µs.
+    pub wall_us: u64,
+    /// Monotonic clock in ms.
+    pub tick_ms: u64,
+}
+
+/// Names a caller that waits for an answer.
+pub type TicketId = u64;
+
+/// One record of an append, without its payload.
+#[derive(Debug, Clone, Copy)]
+pub struct NewEntry {
+    /// The log.
+    pub log: LogId,
+    /// Data, mark or gap.
+    pub kind: Kind,
+    /// The caller's tag.
+    pub tag: u8,
+    /// Length of the payload.
+    pub payload_len: u32,
+    /// By how much it advances the offset.
+    pub advance: u64,
+}
+
+/// What a caller asks for. Requests take effect in the order in which they are submitted.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "each field is described on the call of Journal or Log that makes it")]
+pub enum Request {
+    /// One unit.
+    Append { entries: Vec<NewEntry>, options: AppendOptions },
+    /// A new log.
+    Create { name: String, uid: LogUid, options: LogOptions },
+    /// Other options for a log.
+    SetOptions { log: LogId, options: LogOptions },
+    /// The end of a log.
+    Drop { log: LogId },
+    /// A small fact.
+    SetMeta { log: LogId, key: String, value: Vec<u8> },
+    /// A checkpoint for all records up to `lsn` (0: for the empty log), behind which lies `offset`.
+    AddCheckpoint { log: LogId, lsn: u64, offset: u64, bytes: Bytes },
+    /// One checkpoint less.
+    RemoveCheckpoint { log: LogId, lsn: u64 },
+    /// A sync of everything before this request; with a log and LSN: only if that is not durable yet.
+    Sync { upto: Option<(LogId, Lsn)> },
+}
+
+/// What happened.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the fields are those of the effect that is answered")]
+pub enum Event {
+    /// A caller asks for something. It is queued; nothing is written before the next [`Event::Turn`].
+    Submit { ticket: TicketId, request: Request },
+    /// Nothing more is at hand: write what is queued.
+    Turn,
+    /// [`Effect::Write`] is in the page cache.
+    Written { batch: u64 },
+    /// [`Effect::Sync`] returned.
+    Synced { batch: u64 },
+    /// [`Effect::Prepare`] is done. `salt` is fresh from the source of random numbers.
+    Prepared { segment: u64, to: u64, salt: u32, space: DiskSpace },
+    /// The disk has no room for it.
+    PrepareFailed { space: DiskSpace },
+    /// [`Effect::Measure`] is done.
+    Measured { space: DiskSpace },
+    /// [`Effect::WriteIndex`] is durable under its name.
+    IndexWritten { batch: u64, bytes: u64 },
+    /// The disk has no room for it.
+    IndexFailed,
+    /// A segment's file is gone.
+    Freed { space: DiskSpace },
+    /// Any call to the disk failed, or the lock is no longer ours.
+    Failed { cause: Cause },
+    /// [`Store::deadline`] has passed.
+    Tick,
+    /// The owner wants to stop in order.
+    Close { ticket: TicketId },
+}
+
+/// What is to be done. I/O is answered by an event; a failed one by [`Event::Failed`].
+#[derive(Debug)]
+#[expect(missing_docs, reason = "fields are described on the types they have")]
+pub enum Effect {
+    /// Write zeros into a segment from `from` up to `to`. `create`: make the file and its directory entry durable first.
+    Prepare { segment: u64, create: bool, from: u64, to: u64 },
+    /// Write a batch, and before it the segment's header if it is the first there.
+    Write(Box<WritePlan>),
+    /// Sync the segment, which holds all batches up to this one that are not durable.
+    Sync { segment: u64, batch: u64 },
+    /// Make this snapshot durable under its batch, then remove that of `obsolete` (0: none).
+    WriteIndex { batch: u64, file: Vec<u8> },
+    /// Remove a snapshot that is no longer kept.
+    RemoveIndex { batch: u64 },
+    /// Remove a segment's file.
+    Free { segment: u64 },
+    /// Ask how much room the disk has.
+    Measure,
+    /// Answer a caller.
+    Reply { ticket: TicketId, result: Result<Done, Error> },
+    /// Readers see this from now on; `None`: the log is gone.
+    Wake { log: LogId, view: Option<Arc<LogView>> },
+    /// Room has changed.
+    Space(Space),
+    /// Nothing more will be written in this open.
+    Poisoned(Cause),
+}
+
+/// Answer to a caller.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "one for each kind of request")]
+pub enum Done {
+    Appended(Vec<Appended>),
+    Created(LogId),
+    Checkpoint(SnapshotCheckpoint),
+    Plain,
+}
+
+/// A batch to be written.
+#[derive(Debug)]
+pub struct WritePlan {
+    /// Header of a new segment, to be written first.
+    pub begin: Option<SegmentHeader>,
+    /// Byte of the segment where the batch begins.
+    pub at: u64,
+    /// The segment's salt.
+    pub salt: u32,
+    /// The batch's header, but for `body_crc`.
+    pub header: BatchHeader,
+    /// Its echoes.
+    pub echoes: Vec<Echo>,
+    /// Its records.
+    pub records: Vec<PlannedRecord>,
+}
+
+/// A record to be written.
+#[derive(Debug)]
+pub struct PlannedRecord {
+    /// Its header, but for the checksum.
+    pub header: RecordHeader,
+    /// Identity of its log.
+    pub uid: LogUid,
+    /// Where its payload comes from.
+    pub payload: Payload,
+}
+
+/// Where the payload of a record comes from.
+#[derive(Debug)]
+pub enum Payload {
+    /// The entry with this number of a caller's unit.
+    Entry {
+        /// The caller.
+        ticket: TicketId,
+        /// Which entry.
+        index: usize,
+    },
+    /// Made by the core.
+    Control(Vec<u8>),
+}
+
+/// Opening is over when a store exists; see `replay`.
+/// ```text
+/// Ready ◄──► Full        any ──► Poisoned ──► Closed        any ──► Closed
+/// ```
+/// Full is not a phase of its own: it follows from [`Store::space`].
+#[derive(Debug, Clone)]
+pub(super) enum Phase {
+    Ready,
+    Closing { ticket: TicketId, step: CloseStep },
+    Poisoned(Cause),
+    Closed,
+}
+
+/// Steps of an orderly end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CloseStep {
+    /// The queue is written.
+    Drain,
+    /// The snapshot is written.
+    Index,
+    /// The batch with flag clean is written and synced.
+    Clean,
+}
+
+/// Where the next batch goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stream {
+    pub(super) segment: u64,
+    pub(super) salt: u32,
+    /// End of the last batch.
+    pub(super) end: u64,
+    /// Zeros are written up to here.
+    pub(super) prepared: u64,
+    /// The header of a segment that was just begun, to be written with its first batch.
+    pub(super) begin: Option<SegmentHeader>,
+    /// The segment after this one, as far as it is prepared: salt and bytes.
+    pub(super) next: Option<(u32, u64)>,
+    /// A `Prepare` is under way.
+    pub(super) preparing: bool,
+    /// Room that the first request of the queue lacks.
+    pub(super) missing: u64,
+}
+
+/// A snapshot on its way to the disk.
+#[derive(Debug)]
+pub(super) struct PendingIndex {
+    batch: u64,
+    segment: u64,
+    needs: BTreeSet<u64>,
+    /// Taken when the write begins.
+    file: Option<Vec<u8>>,
+}
+
+/// The rules of one store.
+#[derive(Debug)]
+pub struct Store {
+    pub(super) settings: Settings,
+    pub(super) incarnation: Incarnation,
+    pub(super) phase: Phase,
+    pub(super) logs: BTreeMap<LogId, LogState>,
+    pub(super) names: BTreeMap<Arc<str>, LogId>,
+    pub(super) next_log: LogId,
+    pub(super) queue: VecDeque<(TicketId, Request)>,
+    pub(super) stream: Stream,
+    pub(super) next_batch: u64,
+    pub(super) in_flight: Option<InFlight>,
+    pub(super) unsynced: VecDeque<Closed>,
+    pub(super) durable: u64,
+    /// Somebody waits for a sync of batches up to this one.
+    pub(super) wanted: u64,
+    pub(super) sync_in_flight: bool,
+    /// A sync that covers batches up to this one has been asked for.
+    pub(super) sync_asked: u64,
+    pub(super) echoes: Vec<Echo>,
+    pub(super) roots: Roots,
+    pub(super) index: Option<PendingIndex>,
+    pub(super) appended_since_index: u64,
+    /// A batch without records is to be written, so that one more snapshot can be taken.
+    pub(super) proof_wanted: bool,
+    pub(super) interval_due: Option<u64>,
+    pub(super) retry_at: Option<u64>,
+    pub(super) no_room: bool,
+    pub(super) disk: DiskSpace,
+    pub(super) space: Space,
+}
+
+/// Room is tried again after this time.
+const RETRY_MS: u64 = 1_000;
+/// A segment grows ahead of use in steps of this many bytes.
+const STEP_BYTES: u64 = 1 << 20;
+/// Snapshots up to this size are taken just to free a segment.
+const CHEAP_INDEX_BYTES: u64 = 1 << 20;
+
+impl Store {
+    /// Settings, as opened.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// This open of the store.
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// The next `tick_ms` at which [`Event::Tick`] is due. `None`: nothing will happen by itself.
+    pub fn deadline(&self) -> Option<u64> {
+        [self.interval_due, self.retry_at].into_iter().flatten().min()
+    }
+
+    /// Whether the store has come to its end.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed | Phase::Poisoned(_))
+    }
+
+    /// One step: what happened goes in, what is to be done comes out.
+    pub fn handle(&mut self, now: Now, event: Event, out: &mut Vec<Effect>) {
+        match event {
+            Event::Submit { ticket, request } => return self.submit(ticket, request, out),
+            Event::Turn => {}
+            Event::Written { batch } => self.batch_written(now, batch, out),
+            Event::Synced { batch } => self.batch_synced(batch, out),
+            Event::Prepared { segment, to, salt, space } => self.prepared(segment, to, salt, space),
+            Event::PrepareFailed { space } => {
+                self.stream.preparing = false;
+                self.no_room = true;
+                self.disk = space;
+            }
+            Event::Measured { space } | Event::Freed { space } => {
+                self.disk = space;
+                self.no_room = false;
+            }
+            Event::IndexWritten { batch, bytes } => self.index_written(batch, bytes, out),
+            Event::IndexFailed => self.index_failed(),
+            Event::Failed { cause } => self.poison(&cause, out),
+            Event::Tick => self.tick(now, out),
+            Event::Close { ticket } => self.close(ticket, out),
+        }
+        self.advance(now, out);
+    }
+
+    fn submit(&mut self, ticket: TicketId, request: Request, out: &mut Vec<Effect>) {
+        match self.admit(&request) {
+            Ok(()) => self.queue.push_back((ticket, request)),
+            Err(error) => out.push(Effect::Reply { ticket, result: Err(error) }),
+        }
+    }
+
+    fn admit(&self, request: &Request) -> Result<(), Error> {
+        match &self.phase {
+            Phase::Ready => {}
+            Phase::Poisoned(cause) => return Err(Error::Poisoned(cause.clone())),
+            Phase::Closing { .. } | Phase::Closed => return Err(Error::Closed),
+        }
+        self.check_size(request)?;
+        if self.space.state == SpaceState::Full && !self.may_use_last_room(request) {
+            return Err(Error::Full);
+        }
+        Ok(())
+    }
+
+    /// Control records may use everything: dropping is how a full store gets room. New logs and units that are wholly
+    /// essential may too.
+    pub(super) fn may_use_last_room(&self, request: &Request) -> bool {
+        let essential = |log: &LogId| self.logs.get(log).is_none_or(|state| state.options.essential);
+        match request {
+            Request::Append { entries, .. } => entries.iter().all(|entry| essential(&entry.log)),
+            Request::AddCheckpoint { log, .. } => essential(log),
+            _ => true,
+        }
+    }
+
+    fn tick(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if self.interval_due.is_some_and(|due| due <= now.tick_ms) {
+            self.interval_due = None;
+            self.wanted = self.wanted.max(self.next_batch - 1);
+        }
+        if self.retry_at.is_some_and(|at| at <= now.tick_ms) {
+            self.retry_at = None;
+            out.push(Effect::Measure);
+        }
+    }
+
+    fn close(&mut self, ticket: TicketId, out: &mut Vec<Effect>) {
+        match self.phase {
+            Phase::Ready => self.phase = Phase::Closing { ticket, step: CloseStep::Drain },
+            Phase::Closing { .. } => out.push(Effect::Reply { ticket, result: Err(Error::Closed) }),
+            Phase::Poisoned(_) | Phase::Closed => {
+                self.phase = Phase::Closed;
+                out.push(Effect::Reply { ticket, result: Ok(Done::Plain) });
+            }
+        }
+    }
+
+    /// Everything that follows from the state, whatever event changed it.
+    fn advance(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if self.is_closed() {
+            return;
+        }
+        self.update_space(now, out);
+        self.close_batch(now, out);
+        self.advance_closing(now, out);
+        self.advance_index(out);
+        self.advance_sync(out);
+        self.advance_room(out);
+        self.update_space(now, out);
+    }
+
+    fn advance_sync(&mut self, out: &mut Vec<Effect>) {
+        let written = self.written();
+        if self.wanted > self.durable && written > self.durable && !self.sync_in_flight {
+            self.sync_in_flight = true;
+            self.sync_asked = written;
+            self.interval_due = None;
+            out.push(Effect::Sync { segment: self.stream.segment, batch: written });
+        }
+    }
+
+    /// The last batch in the page cache.
+    pub(super) fn written(&self) -> u64 {
+        self.next_batch - 1 - u64::from(self.in_flight.is_some())
+    }
+
+    fn advance_room(&mut self, out: &mut Vec<Effect>) {
+        let Stream { segment, end, prepared, missing, .. } = self.stream;
+        if self.stream.preparing || self.retry_at.is_some() {
+            return;
+        }
+        let size = self.settings.segment_bytes;
+        let (target, from, to) = if prepared < size && prepared < end + missing.max(STEP_BYTES) {
+            (segment, prepared, (end + missing).max(prepared) + STEP_BYTES)
+        } else if size - end < (size / 4).max(missing) {
+            match self.stream.next {
+                None if self.limits().reached(self.roots.segments()) => {
+                    self.no_room = true;
+                    return;
+                }
+                None => (segment + 1, 0, STEP_BYTES),
+                Some(_) => return,
+            }
+        } else {
+            return;
+        };
+        self.stream.preparing = true;
+        out.push(Effect::Prepare { segment: target, create: from == 0, from, to: to.min(size) });
+    }
+
+    fn prepared(&mut self, segment: u64, to: u64, salt: u32, space: DiskSpace) {
+        self.disk = space;
+        self.no_room = false;
+        self.stream.preparing = false;
+        if segment == self.stream.segment {
+            self.stream.prepared = to;
+        } else {
+            self.stream.next = Some((salt, to));
+            self.roots.exists(segment);
+        }
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            bytes_max: self.settings.bytes_max,
+            disk_reserve_bytes: self.settings.disk_reserve_bytes,
+            segment_bytes: self.settings.segment_bytes,
+        }
+    }
+
+    /// Judges the room anew; when it has become full, ordinary requests in the queue are refused.
+    fn update_space(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let limits = self.limits();
+        let full = self.no_room || limits.below_reserve(self.disk);
+        let space = limits.judge(self.roots.segments(), self.disk, full);
+        if full {
+            self.retry_at.get_or_insert(now.tick_ms + RETRY_MS);
+            self.stream.missing = 0;
+            for (ticket, request) in std::mem::take(&mut self.queue) {
+                if self.may_use_last_room(&request) {
+                    self.queue.push_back((ticket, request));
+                } else {
+                    out.push(Effect::Reply { ticket, result: Err(Error::Full) });
+                }
+            }
+        }
+        if space.state != self.space.state {
+            out.push(Effect::Space(space));
+        }
+        self.space = space;
+    }
+
+    /// After each batch: whether the index is due.
+    pub(super) fn take_index_if_due(&mut self) {
+        // Closing takes one by itself, and none behind the clean end.
+        if !matches!(self.phase, Phase::Ready) {
+            return;
+        }
+        let interval = self.settings.index_interval_bytes.max(4 * self.roots.last_bytes);
+        let cheap = self.roots.last_bytes <= CHEAP_INDEX_BYTES || self.space.state != SpaceState::Ok;
+        if self.appended_since_index >= interval || (self.roots.waiting() && cheap) {
+            self.take_index();
+        }
+    }
+
+    /// Freezes the state after the last batch. Nothing may be in flight.
+    fn take_index(&mut self) {
+        let batch = self.next_batch - 1;
+        if self.index.is_some() || self.in_flight.is_some() || batch <= self.roots.batch() {
+            return;
+        }
+        let snapshot = Snapshot {
+            store_id: self.settings.store_id,
+            incarnation: self.incarnation,
+            batch,
+            segment: self.stream.segment,
+            position: self.stream.end,
+            next_log: self.next_log,
+            logs: self.logs.iter().map(|(id, log)| log.to_snapshot(*id)).collect(),
+        };
+        self.index = Some(PendingIndex {
+            batch,
+            segment: self.stream.segment,
+            needs: self.roots.live_segments(),
+            file: Some(snapshot.encode()),
+        });
+        self.appended_since_index = 0;
+        self.wanted = self.wanted.max(batch);
+    }
+
+    /// A snapshot covers durable batches only, so it proves them.
+    fn advance_index(&mut self, out: &mut Vec<Effect>) {
+        if let Some(index) = &mut self.index
+            && index.batch <= self.durable
+            && let Some(file) = index.file.take()
+        {
+            out.push(Effect::WriteIndex { batch: index.batch, file });
+        }
+    }
+
+    fn index_written(&mut self, batch: u64, bytes: u64, out: &mut Vec<Effect>) {
+        let Some(index) = self.index.take_if(|index| index.batch == batch) else { return };
+        let (obsolete, free) = self.roots.written(batch, index.segment, index.needs, bytes);
+        if obsolete != 0 {
+            out.push(Effect::RemoveIndex { batch: obsolete });
+        }
+        out.extend(free.into_iter().map(|segment| Effect::Free { segment }));
+        // One more snapshot frees what the older of the kept two still needs; without room it is not left to chance.
+        self.proof_wanted = self.roots.waiting() && self.space.state != SpaceState::Ok;
+        if let Phase::Closing { step: step @ CloseStep::Index, .. } = &mut self.phase {
+            *step = CloseStep::Clean;
+            self.proof_wanted = true;
+        }
+    }
+
+    fn index_failed(&mut self) {
+        self.index = None;
+        if let Phase::Closing { step: step @ CloseStep::Index, .. } = &mut self.phase {
+            *step = CloseStep::Clean;
+            self.proof_wanted = true;
+        }
+    }
+
+    fn advance_closing(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let Phase::Closing { ticket, step } = self.phase else { return };
+        if self.in_flight.is_some() || !self.queue.is_empty() {
+            return;
+        }
+        self.wanted = self.wanted.max(self.next_batch - 1);
+        if self.durable < self.wanted || self.index.is_some() {
+            return;
+        }
+        match step {
+            CloseStep::Drain => {
+                self.take_index();
+                let step = if self.index.is_some() { CloseStep::Index } else { CloseStep::Clean };
+                self.proof_wanted = step == CloseStep::Clean;
+                self.phase = Phase::Closing { ticket, step };
+                if step == CloseStep::Clean {
+                    self.close_batch(now, out);
+                    self.advance_closing(now, out);
+                }
+            }
+            CloseStep::Index => {}
+            CloseStep::Clean => {
+                if !self.proof_wanted {
+                    self.phase = Phase::Closed;
+                    out.push(Effect::Reply { ticket, result: Ok(Done::Plain) });
+                }
+            }
+        }
+    }
+
+    /// Nothing more is written. Whoever has a number learns that its fate is unknown.
+    fn poison(&mut self, cause: &Cause, out: &mut Vec<Effect>) {
+        if self.is_closed() {
+            return;
+        }
+        let in_flight = self.in_flight.take().map(|flight| flight.closed);
+        for closed in self.unsynced.drain(..).chain(in_flight) {
+            for (ticket, done) in closed.at_written.into_iter().chain(closed.at_synced) {
+                let position = match done {
+                    Done::Appended(appended) => appended.first().map(|first| first.position),
+                    _ => None::<Position>,
+                };
+                out.push(Effect::Reply { ticket, result: Err(Error::Unknown { position }) });
+            }
+        }
+        for (ticket, _) in self.queue.drain(..) {
+            out.push(Effect::Reply { ticket, result: Err(Error::Poisoned(cause.clone())) });
+        }
+        if let Phase::Closing { ticket, .. } = self.phase {
+            out.push(Effect::Reply { ticket, result: Err(Error::Poisoned(cause.clone())) });
+        }
+        self.phase = Phase::Poisoned(cause.clone());
+        self.interval_due = None;
+        self.retry_at = None;
+        out.push(Effect::Poisoned(cause.clone()));
+    }
+}

@@ -1,0 +1,55 @@
+//! The newest records of the store, shared by all followers at the heads.
+
+use super::shared::LogShared;
+use crate::entry::Record;
+use crate::position::LogId;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What a record costs beside its payload: the entries here and in the queue of ages.
+const RECORD_OVERHEAD: usize = 160;
+
+/// A dense run of one log's newest records.
+#[derive(Debug, Default)]
+pub(crate) struct LogCache(Mutex<VecDeque<Record>>);
+
+impl LogCache {
+    pub(crate) fn with<T>(&self, use_records: impl FnOnce(&VecDeque<Record>) -> T) -> T {
+        use_records(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut VecDeque<Record>) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Ages of all cached records; the oldest goes first, whatever its log.
+#[derive(Debug, Default)]
+pub(crate) struct Ages {
+    records: VecDeque<(LogId, usize)>,
+    bytes: usize,
+}
+
+impl Ages {
+    /// Adds records of one log, in order. Each log is locked once.
+    pub(crate) fn add(&mut self, id: LogId, log: &LogShared, new: impl Iterator<Item = Record>) {
+        log.cache.change(|records| {
+            for record in new {
+                let bytes = record.content.payload_len() + RECORD_OVERHEAD;
+                self.bytes += bytes;
+                self.records.push_back((id, bytes));
+                records.push_back(record);
+            }
+        });
+    }
+
+    pub(crate) fn shrink(&mut self, bytes_max: usize, logs: &BTreeMap<LogId, Arc<LogShared>>) {
+        while self.bytes > bytes_max {
+            let Some((id, bytes)) = self.records.pop_front() else { return };
+            self.bytes -= bytes;
+            if let Some(log) = logs.get(&id) {
+                log.cache.change(VecDeque::pop_front);
+            }
+        }
+    }
+}

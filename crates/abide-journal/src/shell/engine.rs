@@ -1,0 +1,348 @@
+//! The owner of the core: one thread, or whoever calls `turn`.
+
+use super::cache::Ages;
+use super::encode::Sealed;
+use super::io::Job;
+use super::shared::{LogShared, Message, Shared, Submission};
+use super::watch::Watch;
+use crate::core::{Done, Effect, Event, LogView, Payload, Store, TicketId, WritePlan};
+use crate::entry::{Content, Record};
+use crate::error::Error;
+use crate::format::Kind;
+use crate::position::{ByteOffset, Epoch, LogId, Lsn, Position};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, PoisonError};
+use std::thread::{self, JoinHandle};
+use tokio::sync::oneshot;
+
+/// A request on its way.
+#[derive(Debug)]
+struct Pending {
+    payloads: Vec<Sealed>,
+    /// Bytes that it takes in the queue; 0 once they are written.
+    bytes: usize,
+    answer: oneshot::Sender<Result<Done, Error>>,
+}
+
+/// The core with what it does not hold itself: payloads, waiting callers, the published views.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    store: Store,
+    pending: HashMap<TicketId, Pending>,
+    next_ticket: TicketId,
+    jobs: VecDeque<Job>,
+    /// Jobs that helper threads have not answered yet.
+    running: usize,
+    logs: BTreeMap<LogId, Arc<LogShared>>,
+    ages: Ages,
+    abandoned: bool,
+}
+
+impl Engine {
+    pub(crate) fn new(shared: &Shared, store: Store, views: Vec<Effect>) -> Self {
+        let mut engine = Self {
+            store,
+            pending: HashMap::new(),
+            next_ticket: 0,
+            jobs: VecDeque::new(),
+            running: 0,
+            logs: BTreeMap::new(),
+            ages: Ages::default(),
+            abandoned: false,
+        };
+        for effect in views {
+            engine.perform(shared, effect);
+        }
+        engine
+    }
+
+    /// Takes what callers and helpers have sent.
+    fn take(&mut self, shared: &Shared, messages: VecDeque<Message>) {
+        for message in messages {
+            match message {
+                Message::Submit(submission) => self.submit(shared, submission),
+                Message::Event(event) => {
+                    self.running -= 1;
+                    self.event(shared, event);
+                }
+                Message::Close { answer } => {
+                    let ticket = self.ticket(Vec::new(), 0, answer);
+                    self.event(shared, Event::Close { ticket });
+                }
+                Message::Abandon => self.abandoned = true,
+            }
+        }
+    }
+
+    fn ticket(
+        &mut self,
+        payloads: Vec<Sealed>,
+        bytes: usize,
+        answer: oneshot::Sender<Result<Done, Error>>,
+    ) -> TicketId {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.pending.insert(ticket, Pending { payloads, bytes, answer });
+        ticket
+    }
+
+    fn submit(&mut self, shared: &Shared, submission: Submission) {
+        let Submission { request, payloads, bytes, answer } = submission;
+        let ticket = self.ticket(payloads, bytes, answer);
+        self.event(shared, Event::Submit { ticket, request });
+    }
+
+    fn event(&mut self, shared: &Shared, event: Event) {
+        let mut effects = Vec::new();
+        self.store.handle(shared.now(), event, &mut effects);
+        for effect in effects {
+            self.perform(shared, effect);
+        }
+    }
+
+    fn perform(&mut self, shared: &Shared, effect: Effect) {
+        match effect {
+            Effect::Write(plan) => {
+                let payloads = self.payloads(&plan);
+                self.jobs.push_back(Job::Write { plan, payloads });
+            }
+            Effect::Sync { segment, batch } => self.jobs.push_back(Job::Sync { segment, batch }),
+            Effect::Prepare { segment, create, from, to } => {
+                self.jobs.push_back(Job::Prepare { segment, create, from, to });
+            }
+            Effect::WriteIndex { batch, file } => self.jobs.push_back(Job::WriteIndex { batch, file }),
+            Effect::RemoveIndex { batch } => self.jobs.push_back(Job::RemoveIndex { batch }),
+            Effect::Free { segment } => self.jobs.push_back(Job::Free { segment }),
+            Effect::Measure => self.jobs.push_back(Job::Measure),
+            Effect::Reply { ticket, result } => self.reply(shared, ticket, result),
+            Effect::Wake { log, view } => self.publish(shared, log, view),
+            Effect::Space(space) => shared.space.set(space),
+            Effect::Poisoned(cause) => {
+                self.jobs.clear();
+                shared.end(Error::Poisoned(cause));
+            }
+        }
+    }
+
+    fn reply(&mut self, shared: &Shared, ticket: TicketId, result: Result<Done, Error>) {
+        let Some(pending) = self.pending.remove(&ticket) else { return };
+        shared.release(pending.bytes);
+        // A caller that went away does not want to know.
+        let _ = pending.answer.send(result);
+    }
+
+    /// The payloads of a batch, in the order of its records.
+    fn payloads(&mut self, plan: &WritePlan) -> Vec<Sealed> {
+        let taken = plan.records.iter().map(|record| match &record.payload {
+            Payload::Control(bytes) => Sealed::new(bytes.clone().into()),
+            Payload::Entry { ticket, index } => self
+                .pending
+                .get(ticket)
+                .and_then(|pending| pending.payloads.get(*index).cloned())
+                .unwrap_or_else(|| Sealed::new(Vec::new().into())),
+        });
+        taken.collect()
+    }
+
+    fn publish(&mut self, shared: &Shared, id: LogId, view: Option<Arc<LogView>>) {
+        let Some(view) = view else {
+            if let Some(log) = self.logs.remove(&id) {
+                let mut registry = shared.registry.write().unwrap_or_else(PoisonError::into_inner);
+                registry.by_id.remove(&id);
+                // The name may belong to a new log already.
+                if registry.by_name.get(&log.name) == Some(&id) {
+                    registry.by_name.remove(&log.name);
+                }
+                drop(registry);
+                log.view.set(None);
+            }
+            return;
+        };
+        if let Some(log) = self.logs.get(&id) {
+            log.view.set(Some(view));
+            return;
+        }
+        let log = Arc::new(LogShared {
+            id,
+            uid: view.uid,
+            name: Arc::clone(&view.name),
+            view: Watch::new(Some(view)),
+            cache: super::cache::LogCache::default(),
+        });
+        let mut registry = shared.registry.write().unwrap_or_else(PoisonError::into_inner);
+        registry.by_name.insert(Arc::clone(&log.name), id);
+        registry.by_id.insert(id, Arc::clone(&log));
+        self.logs.insert(id, log);
+    }
+
+    /// After a batch has been written: its records go to the shared tail, its bytes no longer count as queued.
+    fn written(&mut self, shared: &Shared, plan: &WritePlan, payloads: Vec<Sealed>) {
+        let mut released = 0;
+        let mut by_log: BTreeMap<LogId, Vec<Record>> = BTreeMap::new();
+        for (planned, payload) in plan.records.iter().zip(payloads) {
+            let Payload::Entry { ticket, index } = planned.payload else { continue };
+            if index == 0
+                && let Some(pending) = self.pending.get_mut(&ticket)
+            {
+                released += std::mem::take(&mut pending.bytes);
+                pending.payloads = Vec::new();
+            }
+            let header = &planned.header;
+            let Some(content) = content(header.kind, payload.bytes) else { continue };
+            let lsn = Lsn::new(header.lsn).unwrap_or(Lsn::FIRST);
+            by_log.entry(header.log).or_default().push(Record {
+                position: Position { epoch: Epoch(header.epoch), lsn },
+                offset: ByteOffset(header.offset),
+                time_us: header.time_us,
+                tag: header.tag,
+                content,
+            });
+        }
+        for (id, records) in by_log {
+            if let Some(log) = self.logs.get(&id) {
+                self.ages.add(id, log, records.into_iter());
+            }
+        }
+        self.ages.shrink(shared.tail_cache_bytes, &self.logs);
+        shared.release(released);
+    }
+
+    /// Carries out a job here and now.
+    fn run(&mut self, shared: &Shared, job: Job) {
+        let event = shared.carry_out(&job);
+        if let (Job::Write { plan, payloads }, Some(Event::Written { .. })) = (job, &event) {
+            self.written(shared, &plan, payloads);
+        }
+        if let Some(event) = event {
+            self.event(shared, event);
+        }
+    }
+
+    /// Callers' requests and due timers, then one piece of I/O. Says whether there was anything to do.
+    pub(crate) fn turn(&mut self, shared: &Shared) -> bool {
+        let messages = shared.take_messages();
+        let mut worked = !messages.is_empty();
+        // Nothing is answered by helpers here.
+        self.running = usize::MAX;
+        self.take(shared, messages);
+        if self.store.deadline().is_some_and(|deadline| deadline <= shared.clock.tick_ms()) {
+            self.event(shared, Event::Tick);
+            worked = true;
+        }
+        self.event(shared, Event::Turn);
+        if let Some(job) = self.jobs.pop_front() {
+            self.run(shared, job);
+            worked = true;
+        }
+        worked
+    }
+
+    /// When the store will next do something by itself.
+    pub(crate) fn deadline(&self) -> Option<u64> {
+        self.store.deadline()
+    }
+
+    /// Closed or poisoned; or nobody has a handle any more and all that was asked for is done.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.store.is_closed() || (self.abandoned && self.pending.is_empty() && self.jobs.is_empty())
+    }
+
+    /// The end: whoever still asks is refused. A poisoned store keeps its lock until its owner lets it go.
+    pub(crate) fn finish(&mut self, shared: &Shared) {
+        shared.end(Error::Closed);
+        self.pending.clear();
+    }
+
+    /// The writer thread.
+    pub(crate) fn run_thread(mut self, shared: &Arc<Shared>) {
+        let syncer = Helper::start(shared, "journal-sync");
+        let upkeep = Helper::start(shared, "journal-upkeep");
+        while !self.is_finished() {
+            let messages = shared.wait_for_messages(self.store.deadline());
+            self.take(shared, messages);
+            if self.store.deadline().is_some_and(|deadline| deadline <= shared.clock.tick_ms()) {
+                self.event(shared, Event::Tick);
+            }
+            self.event(shared, Event::Turn);
+            while let Some(job) = self.jobs.pop_front() {
+                match job {
+                    Job::Write { .. } => {
+                        // What has come in meanwhile goes into the next batch, which `Written` closes.
+                        self.run_write(shared, job);
+                    }
+                    Job::Sync { .. } => self.dispatch(&syncer, job),
+                    Job::RemoveIndex { .. } => self.run(shared, job),
+                    _ => self.dispatch(&upkeep, job),
+                }
+            }
+        }
+        syncer.stop();
+        upkeep.stop();
+        self.finish(shared);
+    }
+
+    fn run_write(&mut self, shared: &Shared, job: Job) {
+        let event = shared.carry_out(&job);
+        if let (Job::Write { plan, payloads }, Some(Event::Written { .. })) = (job, &event) {
+            self.written(shared, &plan, payloads);
+        }
+        let messages = shared.take_messages();
+        self.take(shared, messages);
+        if let Some(event) = event {
+            self.event(shared, event);
+        }
+    }
+
+    fn dispatch(&mut self, helper: &Helper, job: Job) {
+        self.running += 1;
+        helper.send(job);
+    }
+}
+
+/// What a record with an LSN holds.
+pub(crate) fn content(kind: Kind, payload: bytes::Bytes) -> Option<Content> {
+    match kind {
+        Kind::Data => Some(Content::Data(payload)),
+        Kind::Mark => Some(Content::Mark(payload)),
+        Kind::Gap => payload.first_chunk().map(|length| Content::Gap(u64::from_le_bytes(*length))),
+        _ => None,
+    }
+}
+
+/// A thread that carries out jobs and reports each to the owner.
+struct Helper {
+    jobs: SyncSender<Job>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Jobs that wait for a helper: the core has at most a few under way.
+const HELPER_JOBS_MAX: usize = 256;
+
+impl Helper {
+    fn start(shared: &Arc<Shared>, name: &str) -> Self {
+        let (jobs, queue) = sync_channel::<Job>(HELPER_JOBS_MAX);
+        let shared = Arc::clone(shared);
+        let run = move || {
+            for job in queue {
+                if let Some(event) = shared.carry_out(&job) {
+                    shared.send(Message::Event(event));
+                }
+            }
+        };
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(run).ok();
+        Self { jobs, thread }
+    }
+
+    fn send(&self, job: Job) {
+        // Fails only if the thread never started; its jobs then stay unanswered, and nothing is acknowledged.
+        let _ = self.jobs.send(job);
+    }
+
+    fn stop(self) {
+        drop(self.jobs);
+        if let Some(thread) = self.thread {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Carries out what the core asks of the disk.
+
+use super::encode::{Encoded, Sealed};
+use super::paths::temporary;
+use super::shared::{SegmentFile, Shared, locked};
+use crate::core::{Event, WritePlan};
+use crate::disk::{DiskSpace, File};
+use crate::error::Cause;
+use crate::format::BLOCK_BYTES;
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// One piece of I/O.
+#[derive(Debug)]
+pub(crate) enum Job {
+    Write { plan: Box<WritePlan>, payloads: Vec<Sealed> },
+    Sync { segment: u64, batch: u64 },
+    Prepare { segment: u64, create: bool, from: u64, to: u64 },
+    WriteIndex { batch: u64, file: Vec<u8> },
+    RemoveIndex { batch: u64 },
+    Free { segment: u64 },
+    Measure,
+}
+
+/// A failed call: what was tried, on which file, and the answer.
+struct Failure(&'static str, PathBuf, io::Error);
+
+type Outcome = Result<Event, Failure>;
+
+trait Tried<T> {
+    fn tried(self, action: &'static str, path: &Path) -> Result<T, Failure>;
+}
+
+impl<T> Tried<T> for io::Result<T> {
+    fn tried(self, action: &'static str, path: &Path) -> Result<T, Failure> {
+        self.map_err(|error| Failure(action, path.to_owned(), error))
+    }
+}
+
+impl Shared {
+    /// Does it and says what happened. `None`: nobody waits for it.
+    pub(crate) fn carry_out(&self, job: &Job) -> Option<Event> {
+        let makes_or_removes_files = match job {
+            Job::Prepare { create, .. } => *create,
+            Job::WriteIndex { .. } | Job::RemoveIndex { .. } | Job::Free { .. } => true,
+            Job::Write { .. } | Job::Sync { .. } | Job::Measure => false,
+        };
+        if makes_or_removes_files && !self.still_locked() {
+            return Some(Event::Failed { cause: Cause::LockLost });
+        }
+        let outcome = match job {
+            Job::Write { plan, payloads } => self.write(plan, payloads),
+            Job::Sync { segment, batch } => self.sync(*segment, *batch),
+            Job::Prepare { segment, create, from, to } => self.prepare(*segment, *create, *from, *to),
+            Job::WriteIndex { batch, file } => self.write_index(*batch, file),
+            Job::RemoveIndex { batch } => return self.remove_index(*batch),
+            Job::Free { segment } => self.free(*segment),
+            Job::Measure => self.measure().map(|space| Event::Measured { space }),
+        };
+        Some(outcome.unwrap_or_else(|Failure(action, file, error)| {
+            let no_space = error.kind() == io::ErrorKind::StorageFull;
+            match job {
+                Job::Prepare { .. } if no_space => match self.measure() {
+                    Ok(space) => Event::PrepareFailed { space },
+                    Err(Failure(action, file, error)) => failed(action, file, error),
+                },
+                Job::WriteIndex { .. } if no_space => Event::IndexFailed,
+                _ => failed(action, file, error),
+            }
+        }))
+    }
+
+    fn measure(&self) -> Result<DiskSpace, Failure> {
+        self.disk.free_bytes(&self.paths.dir).tried("statvfs", &self.paths.dir)
+    }
+
+    fn writable(&self, segment: u64) -> Result<(PathBuf, Arc<dyn File>), Failure> {
+        let path = self.paths.segment(segment);
+        let file = match self.kept_file(segment) {
+            Some(file) => file,
+            None => self.disk.open(&path).tried("open", &path)?,
+        };
+        Ok((path, file))
+    }
+
+    fn write(&self, plan: &WritePlan, payloads: &[Sealed]) -> Outcome {
+        let (path, file) = self.writable(plan.header.segment)?;
+        if let Some(header) = &plan.begin {
+            write_whole(file.as_ref(), 0, &[IoSlice::new(&header.encode())]).tried("write", &path)?;
+            self.keep_file(plan.header.segment, SegmentFile { file: Arc::clone(&file), salt: plan.salt });
+        }
+        let encoded = Encoded::new(plan, payloads);
+        debug_assert_eq!(encoded.len() as u64, 56 + u64::from(plan.header.body_len), "the plan knew its length");
+        write_whole(file.as_ref(), plan.at, &encoded.buffers()).tried("write", &path)?;
+        Ok(Event::Written { batch: plan.header.batch })
+    }
+
+    fn sync(&self, segment: u64, batch: u64) -> Outcome {
+        let (path, file) = self.writable(segment)?;
+        file.sync_data().tried("sync", &path)?;
+        Ok(Event::Synced { batch })
+    }
+
+    fn prepare(&self, segment: u64, create: bool, from: u64, to: u64) -> Outcome {
+        let path = self.paths.segment(segment);
+        let file = if create {
+            self.disk.create(&path).tried("create", &path)?
+        } else {
+            self.disk.open(&path).tried("open", &path)?
+        };
+        write_zeros(file.as_ref(), from, to).tried("write", &path)?;
+        if create {
+            let dir = self.paths.segments();
+            self.disk.sync_dir(&dir).tried("sync", &dir)?;
+        }
+        let salt = locked(&self.random).salt().tried("getrandom", &path)?;
+        Ok(Event::Prepared { segment, to, salt, space: self.measure()? })
+    }
+
+    fn write_index(&self, batch: u64, bytes: &[u8]) -> Outcome {
+        let path = self.paths.index(batch);
+        let result = self.write_renamed(&path, bytes);
+        if result.is_err() {
+            // A temporary file is removed by the next open at the latest.
+            let _ = self.disk.remove(&temporary(&path));
+        }
+        result?;
+        Ok(Event::IndexWritten { batch, bytes: bytes.len() as u64 })
+    }
+
+    fn write_renamed(&self, path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+        let temporary = temporary(path);
+        let file = self.disk.create(&temporary).tried("create", &temporary)?;
+        write_whole(file.as_ref(), 0, &[IoSlice::new(bytes)]).tried("write", &temporary)?;
+        file.sync_data().tried("sync", &temporary)?;
+        self.disk.rename(&temporary, path).tried("rename", path)?;
+        let dir = path.parent().unwrap_or(path);
+        self.disk.sync_dir(dir).tried("sync", dir)
+    }
+
+    fn remove_index(&self, batch: u64) -> Option<Event> {
+        let path = self.paths.index(batch);
+        match self.disk.remove(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Some(failed("remove", path, error)),
+            _ => None,
+        }
+    }
+
+    fn free(&self, segment: u64) -> Outcome {
+        let path = self.paths.segment(segment);
+        self.forget_file(segment);
+        match self.disk.remove(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Failure("remove", path, error)),
+            _ => {}
+        }
+        Ok(Event::Freed { space: self.measure()? })
+    }
+}
+
+fn failed(action: &'static str, file: PathBuf, error: io::Error) -> Event {
+    Event::Failed { cause: Cause::Disk { action, file, source: Arc::new(error) } }
+}
+
+/// Writes all of it, or fails: a short write is an error to the journal.
+pub(crate) fn write_whole(file: &dyn File, at: u64, buffers: &[IoSlice<'_>]) -> io::Result<()> {
+    let wanted: usize = buffers.iter().map(|buffer| buffer.len()).sum();
+    let taken = file.write_at(at, buffers)?;
+    if taken == wanted { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+}
+
+pub(crate) fn write_zeros(file: &dyn File, from: u64, to: u64) -> io::Result<()> {
+    const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    let mut at = from;
+    while at < to {
+        let buffers: Vec<IoSlice<'_>> = (0..16)
+            .map(|index| at + index * ZEROS.len() as u64)
+            .take_while(|start| *start < to)
+            .map(|start| IoSlice::new(&ZEROS[..usize::try_from(to - start).unwrap_or(usize::MAX).min(ZEROS.len())]))
+            .collect();
+        // Zeros may be written again: no space in the middle of them is no space, not a torn write.
+        let wanted: usize = buffers.iter().map(|buffer| buffer.len()).sum();
+        if file.write_at(at, &buffers)? < wanted {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        at += wanted as u64;
+    }
+    debug_assert!(from.is_multiple_of(BLOCK_BYTES), "zeros begin at a block");
+    Ok(())
+}

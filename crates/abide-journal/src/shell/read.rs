@@ -1,0 +1,384 @@
+//! Reading records back: from the shared tail, else one extent of the disk after the other.
+
+use super::engine::content;
+use super::shared::{LogShared, Shared};
+use crate::core::{Extent, LogView};
+use crate::entry::{Content, Level, Record};
+use crate::error::{Corruption, DamagedRange, Error};
+use crate::format::{BLOCK_BYTES, BatchHeader, Control, Echo, Kind, RecordHeader, SnapshotCheckpoint, padded};
+use crate::position::{ByteOffset, Cursor, Epoch, Lsn, Place, Position};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// Where a read stops, whichever comes first. At least one record is returned if there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadLimit {
+    /// Payload bytes.
+    pub bytes: usize,
+    /// Records or pieces.
+    pub records: usize,
+}
+
+impl Default for ReadLimit {
+    /// 256 KiB, 4,096 records.
+    fn default() -> Self {
+        Self { bytes: 256 << 10, records: 4_096 }
+    }
+}
+
+/// What a read found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadOut {
+    /// Records in order; empty at the end. In the byte view the first may be the rest of one, the last the beginning of
+    /// one.
+    pub records: Vec<Record>,
+    /// Where to go on.
+    pub next: Cursor,
+    /// The end of the log at the level asked for, when this was read.
+    pub end: Place,
+}
+
+/// A log at one moment, for reading.
+pub(crate) struct Reader<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) log: &'a LogShared,
+    pub(crate) view: Arc<LogView>,
+}
+
+impl LogView {
+    pub(crate) fn end(&self, level: Level) -> Place {
+        match level {
+            Level::Written => self.written,
+            Level::Durable | Level::Committed => self.durable,
+        }
+    }
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(shared: &'a Shared, log: &'a LogShared) -> Result<Self, Error> {
+        let view = log.view.get().ok_or(Error::LogGone)?;
+        Ok(Self { shared, log, view })
+    }
+
+    /// The record view.
+    pub(crate) fn read(&self, from: Lsn, limit: ReadLimit, level: Level) -> Result<ReadOut, Error> {
+        self.check_range(from >= self.view.base.lsn, from <= self.view.written.lsn)?;
+        let end = self.view.end(level);
+        let mut records = Vec::new();
+        let mut bytes = 0;
+        let mut next = from;
+        while next < end.lsn && records.len() < limit.records.max(1) && (bytes < limit.bytes || records.is_empty()) {
+            let run = match self.run(next, end.lsn) {
+                Ok(run) => run,
+                // What is readable before a damage is returned; the damage begins the next read.
+                Err(Error::Corrupt(_)) if !records.is_empty() => break,
+                Err(error) => return Err(error),
+            };
+            for record in run {
+                if !records.is_empty() && (bytes >= limit.bytes || records.len() >= limit.records) {
+                    break;
+                }
+                bytes += record.content.payload_len();
+                next = record.lsn().next();
+                records.push(record);
+            }
+        }
+        let offset = match records.last() {
+            Some(last) => last.end_offset(),
+            None if from == end.lsn => end.offset,
+            None => self.place_of(from)?.offset,
+        };
+        Ok(ReadOut { records, next: Cursor { offset, lsn: Some(next) }, end })
+    }
+
+    /// The byte view.
+    pub(crate) fn read_bytes(
+        &self,
+        from: Cursor,
+        limit: ReadLimit,
+        level: Level,
+        marks: bool,
+    ) -> Result<ReadOut, Error> {
+        let mut out = self.pieces(from, limit, level)?;
+        if !marks {
+            out.records.retain(|record| !matches!(record.content, Content::Mark(_)));
+        }
+        // The last piece ends at the limit; the cursor points into its record.
+        let bytes: usize = out.records.iter().map(|record| record.content.payload_len()).sum();
+        if let Some(last) = out.records.last_mut()
+            && bytes > limit.bytes
+            && let Content::Data(data) = &mut last.content
+        {
+            let keep = data.len().saturating_sub(bytes - limit.bytes).max(1);
+            if keep < data.len() {
+                data.truncate(keep);
+                out.next = Cursor { offset: last.end_offset(), lsn: Some(last.lsn()) };
+            }
+        }
+        Ok(out)
+    }
+
+    /// Whole records, but for the first, which may be the rest of one.
+    pub(crate) fn pieces(&self, from: Cursor, limit: ReadLimit, level: Level) -> Result<ReadOut, Error> {
+        let start = self.start_of(from)?;
+        let end = self.view.end(level);
+        if start >= end.lsn {
+            return Ok(ReadOut { records: Vec::new(), next: Cursor { offset: from.offset, lsn: Some(start) }, end });
+        }
+        let mut out = self.read(start, limit, level)?;
+        if let Some(first) = out.records.first_mut() {
+            cut_front(first, from.offset);
+        }
+        Ok(out)
+    }
+
+    /// LSN of the record at which a cursor begins to read.
+    pub(crate) fn start_of(&self, from: Cursor) -> Result<Lsn, Error> {
+        let view = &self.view;
+        if let Some(lsn) = from.lsn {
+            self.check_range(lsn >= view.base.lsn, lsn <= view.written.lsn)?;
+            return Ok(lsn);
+        }
+        self.check_range(from.offset >= view.base.offset, from.offset <= view.written.offset)?;
+        let offset = from.offset.0;
+        let passed = |record: &Record| record.offset.0 < offset && record.end_offset().0 <= offset;
+        let cached = self.log.cache.with(|records| {
+            let oldest = records.front()?;
+            // The oldest one cached may have others at its offset before it.
+            if oldest.offset.0 >= offset {
+                return None;
+            }
+            let index = records.partition_point(passed);
+            Some(records.get(index).map_or(view.written.lsn, Record::lsn).min(view.written.lsn))
+        });
+        if let Some(lsn) = cached {
+            return Ok(lsn);
+        }
+        let behind = view.extents.partition_point(|extent| extent.first_offset < offset);
+        let Some(extent) = view.extents.get(behind.saturating_sub(1)) else { return Ok(view.written.lsn) };
+        let mut lsn = Lsn::at_least_first(extent.first_lsn);
+        while lsn < view.written.lsn {
+            for record in self.run(lsn, view.written.lsn)? {
+                if !passed(&record) {
+                    return Ok(record.lsn());
+                }
+                lsn = record.lsn().next();
+            }
+        }
+        Ok(lsn)
+    }
+
+    /// The offset at which a record begins; of the one behind the last, the end.
+    pub(crate) fn place_of(&self, lsn: Lsn) -> Result<Place, Error> {
+        let view = &self.view;
+        self.check_range(lsn >= view.base.lsn, lsn <= view.written.lsn)?;
+        if lsn == view.written.lsn {
+            return Ok(view.written);
+        }
+        let index = view.extents.partition_point(|extent| extent.end_lsn() <= lsn.get());
+        if let Some(extent) = view.extents.get(index)
+            && extent.first_lsn == lsn.get()
+        {
+            return Ok(Place { lsn, offset: ByteOffset(extent.first_offset) });
+        }
+        let run = self.run(lsn, lsn.next())?;
+        Ok(run.first().map_or(view.written, |record| Place { lsn, offset: record.offset }))
+    }
+
+    fn check_range(&self, kept: bool, reached: bool) -> Result<(), Error> {
+        if !kept {
+            return Err(Error::PositionTrimmed { base: self.view.base });
+        }
+        if !reached {
+            return Err(Error::PositionAhead { next: self.view.written });
+        }
+        Ok(())
+    }
+
+    /// Some records from `from` on, below `until`: at least one.
+    fn run(&self, from: Lsn, until: Lsn) -> Result<Vec<Record>, Error> {
+        let cached = self.log.cache.with(|records| {
+            let first = records.front()?.lsn();
+            let skip = usize::try_from(from.get().checked_sub(first.get())?).ok()?;
+            let count = usize::try_from(until.get() - from.get()).ok()?.min(CACHED_RUN);
+            let run: Vec<Record> = records.iter().skip(skip).take(count).cloned().collect();
+            if run.is_empty() { None } else { Some(run) }
+        });
+        if let Some(run) = cached {
+            return Ok(run);
+        }
+        let index = self.view.extents.partition_point(|extent| extent.end_lsn() <= from.get());
+        let extent = self.view.extents.get(index).filter(|extent| extent.first_lsn <= from.get());
+        let Some(extent) = extent else { return Err(self.corrupt(0, 0, "the index has no place for it", from, from)) };
+        let mut records = self.read_extent(&extent)?;
+        records.retain(|record| record.lsn() >= from && record.lsn() < until);
+        Ok(records)
+    }
+
+    /// One read of the extent's span; every batch header on the way and every record of this log is verified.
+    fn read_extent(&self, extent: &Extent) -> Result<Vec<Record>, Error> {
+        let last = Lsn::at_least_first(extent.end_lsn() - 1);
+        let first = Lsn::at_least_first(extent.first_lsn);
+        let corrupt = |at: u64, reason| self.corrupt(extent.segment, at, reason, first, last);
+        let segment = match self.shared.segment(extent.segment) {
+            Ok(segment) => segment,
+            Err(_) if self.log.view.get().is_none() => return Err(Error::LogGone),
+            Err(_) => return Err(corrupt(0, "the segment cannot be opened")),
+        };
+        let start = u64::from(extent.place);
+        let mut bytes = vec![0; extent.span as usize];
+        match segment.file.read_at(start, &mut bytes) {
+            Ok(count) if count == bytes.len() => {}
+            Ok(_) => return Err(corrupt(start, "the segment is too short")),
+            Err(_) => return Err(corrupt(start, "the segment cannot be read")),
+        }
+        let walk = Walk {
+            bytes: Bytes::from(bytes),
+            start,
+            at: start,
+            batch_end: extent.batch_end.into(),
+            segment: extent.segment,
+            salt: segment.salt,
+        };
+        self.walk(walk, extent).map_err(|(at, reason)| corrupt(at, reason))
+    }
+
+    fn walk(&self, mut walk: Walk, extent: &Extent) -> Result<Vec<Record>, (u64, &'static str)> {
+        let mut records = Vec::with_capacity(extent.records as usize);
+        let (mut lsn, mut offset) = (extent.first_lsn, extent.first_offset);
+        while lsn < extent.end_lsn() {
+            let (header, payload) = walk.next().map_err(|reason| (walk.at, reason))?;
+            if header.log != self.log.id || !header.kind.has_lsn() {
+                continue;
+            }
+            let holds = header.lsn == lsn && header.offset == offset && header.verifies(self.log.uid, &payload);
+            let record = record(&header, payload).filter(|_| holds).ok_or((walk.at, "a record does not verify"))?;
+            lsn += 1;
+            offset = record.end_offset().0;
+            records.push(record);
+        }
+        Ok(records)
+    }
+
+    /// The bytes of an inline checkpoint, verified.
+    pub(crate) fn inline_checkpoint(
+        &self,
+        checkpoint: &SnapshotCheckpoint,
+        segment: u64,
+        position: u64,
+    ) -> Result<Bytes, Error> {
+        let invalid = |reason| Error::CheckpointInvalid { lsn: checkpoint.lsn, reason };
+        let file = self.shared.segment(segment).map_err(|_| invalid("its segment cannot be opened"))?.file;
+        let payload = Control::INLINE_HEAD_BYTES + usize::try_from(checkpoint.bytes).unwrap_or(0);
+        let mut bytes = vec![0; RecordHeader::BYTES + payload];
+        match file.read_at(position, &mut bytes) {
+            Ok(count) if count == bytes.len() => {}
+            _ => return Err(invalid("its segment cannot be read")),
+        }
+        let mut head = Bytes::from(bytes);
+        let payload = head.split_off(RecordHeader::BYTES);
+        let header = RecordHeader::decode(&head).map_err(|_| invalid("it does not verify"))?;
+        let whole = header.kind == Kind::CheckpointInline
+            && header.log == self.log.id
+            && header.verifies(self.log.uid, &payload);
+        match Control::decode(header.kind, &payload) {
+            Ok(Control::CheckpointInline { lsn, offset, epoch, .. })
+                if whole && (lsn, offset, epoch) == (checkpoint.lsn, checkpoint.offset, checkpoint.epoch) =>
+            {
+                Ok(payload.slice(Control::INLINE_HEAD_BYTES..))
+            }
+            _ => Err(invalid("it does not verify")),
+        }
+    }
+
+    fn corrupt(&self, segment: u64, position: u64, reason: &'static str, from: Lsn, to: Lsn) -> Error {
+        let next = self.view.extents.partition_point(|extent| extent.first_lsn <= to.get());
+        let behind = match self.view.extents.get(next) {
+            Some(extent) => {
+                Place { lsn: Lsn::at_least_first(extent.first_lsn), offset: ByteOffset(extent.first_offset) }
+            }
+            None => self.view.written,
+        };
+        let range = DamagedRange { log: self.log.name.to_string(), from, to, behind };
+        let file = self.shared.paths.segment(segment);
+        Error::Corrupt(Arc::new(Corruption { file, position, reason, range: Some(range) }))
+    }
+}
+
+/// Records taken from the shared tail at once.
+const CACHED_RUN: usize = 1_024;
+
+/// Goes from record to record over the bytes of an extent's span.
+struct Walk {
+    bytes: Bytes,
+    /// Byte in the segment where `bytes` begins.
+    start: u64,
+    at: u64,
+    batch_end: u64,
+    segment: u64,
+    salt: u32,
+}
+
+impl Walk {
+    fn slice(&self, at: u64, len: usize) -> Option<Bytes> {
+        let from = usize::try_from(at.checked_sub(self.start)?).ok()?;
+        let to = from.checked_add(len)?;
+        if to <= self.bytes.len() { Some(self.bytes.slice(from..to)) } else { None }
+    }
+
+    fn next(&mut self) -> Result<(RecordHeader, Bytes), &'static str> {
+        while self.at >= self.batch_end {
+            self.enter_batch()?;
+        }
+        let head = self.slice(self.at, RecordHeader::BYTES).ok_or("a record is cut off")?;
+        let header = RecordHeader::decode(&head).map_err(|malformed| malformed.0)?;
+        let len = header.payload_len as usize;
+        let payload = self.slice(self.at + RecordHeader::BYTES as u64, len).ok_or("a record is cut off")?;
+        self.at += (RecordHeader::BYTES + padded(len)) as u64;
+        Ok((header, payload))
+    }
+
+    /// The next batch begins here or at the next block.
+    fn enter_batch(&mut self) -> Result<(), &'static str> {
+        for at in [self.batch_end, self.batch_end.next_multiple_of(BLOCK_BYTES)] {
+            let Some(head) = self.slice(at, BatchHeader::BYTES) else { continue };
+            if let Ok(header) = BatchHeader::decode(&head, self.salt)
+                && header.segment == self.segment
+            {
+                let body = at + BatchHeader::BYTES as u64;
+                self.at = body + u64::from(header.echoes) * Echo::BYTES as u64;
+                self.batch_end = body + u64::from(header.body_len);
+                return Ok(());
+            }
+        }
+        Err("a batch header does not verify")
+    }
+}
+
+fn record(header: &RecordHeader, payload: Bytes) -> Option<Record> {
+    Some(Record {
+        position: Position { epoch: Epoch(header.epoch), lsn: Lsn::new(header.lsn)? },
+        offset: ByteOffset(header.offset),
+        time_us: header.time_us,
+        tag: header.tag,
+        content: content(header.kind, payload)?,
+    })
+}
+
+/// Makes a piece of a record that begins before `offset`.
+fn cut_front(record: &mut Record, offset: ByteOffset) {
+    let Some(cut) = offset.0.checked_sub(record.offset.0).filter(|cut| *cut > 0) else { return };
+    match &mut record.content {
+        Content::Data(bytes) => {
+            let cut = usize::try_from(cut).unwrap_or(usize::MAX).min(bytes.len());
+            *bytes = bytes.slice(cut..);
+            record.offset.0 += cut as u64;
+        }
+        Content::Gap(length) => {
+            let cut = cut.min(*length);
+            *length -= cut;
+            record.offset.0 += cut;
+        }
+        Content::Mark(_) => {}
+    }
+}

@@ -1,0 +1,333 @@
+//! Carrying out what the rules ask for.
+
+use std::collections::BTreeSet;
+
+use abide_journal::{Durability, Error as JournalError, Log, LogOptions, OnDamage, Retention};
+use abide_wire::Code;
+use serde::Serialize;
+
+use super::connection::{json_frame, tagged};
+use super::create::NO_ENV;
+use super::hub::Msg;
+use super::link::Link;
+use super::pump;
+use super::screens::Followed;
+use super::sessions::{Sessions, Waiting, is_fatal};
+use super::shared::{Shared, exit_file, holder_socket, now};
+use crate::ids::{InputOffset, SessionId};
+use crate::procs;
+use crate::protocol::{
+    Answer, Created, Detached, ErrorMessage, InputApplied, Killed, Nothing, Released, Resized, StreamMessage,
+    TakenOver, WireError,
+};
+use crate::record::{Record, State};
+use crate::session::{Asker, Gone, HolderInput, Input, Output, Reply};
+use crate::store::{self, Event, TOMBSTONES_MAX, Tombstone};
+use crate::stream;
+
+impl Sessions {
+    pub(super) fn carry_out(&mut self, id: SessionId, outputs: Vec<Output>) {
+        for output in outputs {
+            match output {
+                Output::Append(event, mark) => self.append_transition(id, event, mark),
+                Output::CreateLog => self.create_log(id),
+                Output::Launch => self.launch(id),
+                Output::ToHolder(frame) => {
+                    if let Some(link) = self.entries.get(&id).and_then(|entry| entry.link.as_ref()) {
+                        link.send(&frame);
+                    }
+                }
+                Output::Drain => {
+                    if let Some(link) = self.entries.get(&id).and_then(|entry| entry.link.as_ref()) {
+                        link.drain();
+                    }
+                }
+                Output::Answer(asker, reply) => self.answer(id, asker, reply),
+                Output::InputFinal(stream, owner_epoch, input_offset) => {
+                    let told = InputApplied { owner_epoch, input_offset, is_final: true };
+                    let viewer = self.entries.get(&id).and_then(|entry| entry.viewers.get(&stream));
+                    if let Some(viewer) = viewer {
+                        viewer.outbox.push(&[json_frame(&StreamMessage::InputApplied(told))]);
+                    }
+                }
+                Output::Complain(client, error) => self.complain(id, &client, error),
+                Output::Replaced(stream) => self.end_stream(id, stream, Detached::new(Code::Replaced)),
+                Output::Bury(asker) => self.bury(id, asker),
+                Output::FindProcesses { leader, reaped } => self.find_processes(id, leader, reaped),
+                Output::Screen => self.shared.screens.keep(id),
+                Output::RemoveFiles => self.remove_files(id),
+            }
+        }
+    }
+
+    fn append_transition(&mut self, id: SessionId, event: Event, mark: Option<store::MarkKind>) {
+        let log = self.entries.get(&id).and_then(|entry| entry.log.clone());
+        if matches!(event, Event::Finalized { .. }) {
+            self.release_name(id);
+        }
+        self.registry.append(Some(id), event, log.zip(mark));
+    }
+
+    /// A name is free again once its session has ended.
+    fn release_name(&mut self, id: SessionId) {
+        self.names.retain(|_, named| *named != id);
+    }
+
+    /// A session without a holder has ended: what its last one left is of no more use.
+    fn remove_files(&self, id: SessionId) {
+        let Some(entry) = self.entries.get(&id) else { return };
+        let incarnation = entry.facts().record().incarnation;
+        let _ = self.shared.dirs.exits.remove_file(&exit_file(id, incarnation));
+        let _ = self.shared.dirs.holder_sockets.remove_socket(&holder_socket(id));
+    }
+
+    pub(super) fn create_log(&mut self, id: SessionId) {
+        let (hub, journal) = (self.hub.clone(), self.shared.journal.clone());
+        let options = Shared::log_options();
+        tokio::spawn(async move {
+            let name = store::session_log(id);
+            let created = match journal.create_log(&name, options).await {
+                Err(JournalError::LogExists) => journal.log(&name),
+                created => created,
+            };
+            hub.tell(Msg::LogCreated(id, created)).await;
+        });
+    }
+
+    pub(super) fn log_created(&mut self, id: SessionId, created: Result<Log, JournalError>) {
+        match created {
+            Ok(log) => {
+                self.open_log(id, log);
+                self.feed(id, Input::LogCreated);
+            }
+            // Tried again when there is room; the start's own deadline bounds the wait.
+            Err(JournalError::Full) => {
+                let (hub, mut space) = (self.hub.clone(), self.shared.journal.space());
+                tokio::spawn(async move {
+                    space.changed().await;
+                    hub.tell(Msg::CreateLog(id)).await;
+                });
+            }
+            Err(error) if is_fatal(&error) => {
+                let _ = self.hub.try_tell(Msg::Poisoned(error));
+            }
+            Err(error) => tracing::error!(session = %id, %error, "the session's log cannot be made"),
+        }
+    }
+
+    /// The session has a log: its screen is followed from now on.
+    pub(super) fn open_log(&mut self, id: SessionId, log: Log) {
+        let followed = Followed::new(log.clone());
+        self.shared.screens.follow(id, followed.clone());
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.log = Some(log);
+            entry.followed = Some(followed);
+        }
+    }
+
+    fn launch(&mut self, id: SessionId) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let facts = entry.core.facts();
+        let command = facts.record().command.as_str();
+        // After a crash the daemon's own environment stands for one that was not stored.
+        let env = facts.created.env.as_ref().unwrap_or(&NO_ENV);
+        let launch = match entry.launch.take() {
+            Some(launch) => Ok(launch),
+            None => self.shared.prepare(facts, env, Some(facts.created.login), Some(command)),
+        };
+        let output_base = entry.log.as_ref().map_or(0, |log| stream::written(log).offset.0);
+        let spec = launch.map(|launch| {
+            let spec = self.shared.holder_spec(facts, &launch, output_base);
+            entry.launch = Some(launch);
+            spec
+        });
+        let Some(context) = self.context(id) else { return };
+        let Ok(spec) = spec else {
+            let gone = Gone { status: None, rebooted: false };
+            let _ = self.hub.try_tell(Msg::Session(id, Input::Holder(HolderInput::Gone(gone))));
+            return;
+        };
+        let slots = self.launches.clone();
+        tokio::spawn(async move {
+            let _slot = slots.acquire_owned().await;
+            pump::launch(context, spec).await;
+        });
+    }
+
+    /// What a task works with that serves the session's holder.
+    pub(super) fn context(&self, id: SessionId) -> Option<pump::Context> {
+        let entry = self.entries.get(&id)?;
+        Some(pump::Context {
+            session: id,
+            incarnation: entry.facts().record().incarnation,
+            shared: self.shared.clone(),
+            hub: self.hub.clone(),
+            log: entry.log.clone()?,
+            followed: entry.followed.clone()?,
+        })
+    }
+
+    fn bury(&mut self, id: SessionId, asker: Option<Asker>) {
+        let Some(mut entry) = self.entries.remove(&id) else { return };
+        self.shared.screens.forget(id);
+        let record = entry.facts().record();
+        self.tombstones.push_back(Tombstone { id, key: record.key.clone(), removed_at: now().wall_ms });
+        entry.view.send_modify(|view| view.removed = true);
+        for viewer in entry.viewers.values_mut() {
+            if let Some(end) = viewer.end.take() {
+                let _ = end.send(Detached::new(Code::SessionGone));
+            }
+        }
+        while self.tombstones.len() > TOMBSTONES_MAX {
+            self.tombstones.pop_front();
+        }
+        self.removals.insert(id, asker.and_then(|asker| self.askers.remove(&asker)));
+    }
+
+    /// The removal of a session is durable: what it printed goes too.
+    pub(super) fn drop_log(&self, id: SessionId) {
+        let (hub, journal) = (self.hub.clone(), self.shared.journal.clone());
+        tokio::spawn(async move {
+            if let Ok(log) = journal.log(&store::session_log(id))
+                && let Err(error) = log.drop_log().await
+            {
+                tracing::warn!(session = %id, %error, "the log of a removed session is not dropped yet");
+            }
+            hub.tell(Msg::LogDropped(id)).await;
+        });
+    }
+
+    pub(super) fn log_dropped(&mut self, id: SessionId) {
+        if let Some(Some(waiting)) = self.removals.remove(&id) {
+            self.answer_now(waiting, Nothing {});
+        }
+    }
+
+    /// Answers a request of a control connection.
+    pub(super) fn answer_now<T: Serialize>(&self, waiting: Waiting, result: T) {
+        if let Waiting::Control { connection, id, .. } = waiting
+            && let Some(connection) = self.connections.get(&connection)
+        {
+            connection.outbox.push(&[ok(id, result)]);
+        }
+    }
+
+    fn find_processes(&mut self, id: SessionId, leader: procs::ProcessId, reaped: bool) {
+        let holders = self.entries.values().filter_map(|entry| entry.link.as_ref().map(Link::pid)).collect();
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let mut members = entry.members.take().unwrap_or_else(|| procs::Members::new(leader));
+        if reaped {
+            members.leader_reaped();
+        }
+        let hub = self.hub.clone();
+        tokio::task::spawn_blocking(move || {
+            let found = find_members(id, &mut members, &holders);
+            let _ = hub.try_tell(Msg::Found(id, members, found));
+        });
+    }
+
+    fn complain(&self, id: SessionId, client: &crate::ids::ClientId, error: WireError) {
+        let mut viewers = self.entries.get(&id).into_iter().flat_map(|entry| entry.viewers.values());
+        if let Some(viewer) = viewers.rfind(|viewer| viewer.client == *client) {
+            viewer.outbox.push(&[json_frame(&tagged(ErrorMessage { id: None, error }))]);
+        }
+    }
+
+    /// The session as clients are told of it.
+    pub(super) fn record_of(&self, id: SessionId) -> Option<Record> {
+        let entry = self.entries.get(&id)?;
+        let mut record = entry.facts().record().clone();
+        record.observers = u32::try_from(entry.core.observers()).unwrap_or(u32::MAX);
+        if let Some(log) = &entry.log {
+            if let Ok(info) = log.info() {
+                record.base_offset = crate::ids::ByteOffset(info.base.offset.0);
+                record.last_output_at = Some(info.last_time_us / 1_000).filter(|_| info.next.offset.0 > 0);
+            }
+            record.end_offset = crate::ids::ByteOffset(stream::written(log).offset.0);
+        }
+        if let Some(followed) = &entry.followed {
+            let told = followed.told();
+            record.title = told.title.as_deref().map(printable);
+            record.current_dir = told.current_dir.as_deref().map(printable);
+        }
+        Some(record)
+    }
+
+    fn answer(&mut self, id: SessionId, asker: Asker, reply: Reply) {
+        let Some(waiting) = self.askers.remove(&asker) else { return };
+        let (connection, request_id) = match waiting {
+            Waiting::Control { connection, id, .. } => (connection, id),
+            Waiting::Attach { .. } => return self.answer_attach(id, waiting, reply),
+        };
+        let Some(connection) = self.connections.get(&connection) else { return };
+        let frame = match reply {
+            Reply::Created => match self.record_of(id) {
+                Some(session) => ok(request_id, Created { created: true, session }),
+                None => return,
+            },
+            Reply::Kill { kill_id, deadline_at, already } => {
+                ok(request_id, Killed { kill_id, deadline_ms: deadline_at, already })
+            }
+            Reply::Signalled => ok(request_id, Nothing {}),
+            Reply::Resized(cols, rows) => ok(request_id, Resized { cols, rows }),
+            Reply::TakenOver(owner_epoch) => ok(request_id, TakenOver { owner_epoch, input_applied: InputOffset(0) }),
+            Reply::Released(owner_epoch) => ok(request_id, Released { owner_epoch }),
+            Reply::Error(error) => json_frame(&Answer::<Nothing>::new(request_id, Err(error))),
+            Reply::Attached(_) => return,
+        };
+        connection.outbox.push(&[frame]);
+    }
+
+    /// Answers a request with an error.
+    pub(super) fn refuse(&self, waiting: Waiting, error: WireError) {
+        match waiting {
+            Waiting::Control { connection, id, .. } => {
+                if let Some(connection) = self.connections.get(&connection) {
+                    connection.outbox.push(&[json_frame(&Answer::<Nothing>::new(id, Err(error)))]);
+                }
+            }
+            Waiting::Attach { reply, .. } => {
+                let _ = reply.send(Err(error));
+            }
+        }
+    }
+
+    /// Whether a session of this state counts against `sessions_max`.
+    pub(super) fn living(&self) -> usize {
+        self.entries.values().filter(|entry| entry.facts().state() != State::Finalized).count()
+    }
+}
+
+/// Looks for the processes of a session. Blocks while it reads the table.
+fn find_members(id: SessionId, members: &mut procs::Members, holders: &BTreeSet<u32>) -> Vec<procs::Process> {
+    let Ok(table) = procs::table() else { return Vec::new() };
+    let marked = table.iter().map(|process| process.id.pid).filter(|pid| procs::carries_session(*pid, id)).collect();
+    let guarded = procs::Guarded { daemon: std::process::id(), holders, uid: rustix::process::getuid().as_raw() };
+    members.find(&table, &guarded, &procs::Evidence { in_cgroup: &BTreeSet::new(), marked: &marked })
+}
+
+fn ok<T: Serialize>(id: abide_wire::RequestId, result: T) -> bytes::Bytes {
+    json_frame(&Answer::new(id, Ok(result)))
+}
+
+/// What a program said of itself, safe to be printed.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+impl Shared {
+    /// The options of a session's log.
+    fn log_options() -> LogOptions {
+        LogOptions {
+            durability: Durability::Os,
+            retention: Retention { bytes_max: 0, age_ms_max: 0, trim_at_checkpoint: true },
+            checkpoints_max: SCREENS_MAX,
+            on_damage: OnDamage::Serve,
+            essential: false,
+            self_contained: true,
+        }
+    }
+}
+
+/// Screens that the log of a session keeps.
+const SCREENS_MAX: u32 = 12;

@@ -1,0 +1,243 @@
+//! One adopted holder: its connection, its ring, its eventfds.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use abide_holder::frames::{self, FromHolder, ToHolder};
+use abide_holder::{Adopted as Output, Header};
+use bytes::Bytes;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::UnixStream;
+use tokio::sync::watch;
+
+use super::outbox::{Limits, Outbox};
+use super::shared::{Shared, holder_socket};
+use crate::ids::{InputOffset, OwnerEpoch, SessionId};
+use crate::session::{Frame, HolderInput, Target};
+
+/// How long a holder may take to answer.
+const ANSWER_TIME: Duration = Duration::from_secs(2);
+
+/// What may wait to be written to a holder: one window of input, and frames beside it.
+const OUTBOX: Limits = Limits { high: 1 << 20, low: 256 << 10, reserve: 64 << 10, stall: Duration::from_hours(1) };
+
+/// Room for one receive.
+const READ_BYTES: usize = 16 << 10;
+
+/// The hub's side of a holder. Clones share it.
+#[derive(Clone)]
+pub(super) struct Link(Arc<Shares>);
+
+struct Shares {
+    outbox: Outbox,
+    output: Mutex<Output>,
+    go: watch::Sender<bool>,
+    /// A second descriptor of the eventfd that wakes the daemon.
+    wake: AsyncFd<OwnedFd>,
+    holder_pid: u32,
+}
+
+/// A holder that this daemon has adopted.
+pub(super) struct Adopted {
+    pub(super) link: Link,
+    pub(super) frames: Frames,
+    pub(super) go: watch::Receiver<bool>,
+}
+
+/// Why a holder was not adopted.
+pub(super) enum Refused {
+    /// A daemon of this or a higher epoch was there.
+    Stale(u64),
+    /// It could not be spoken with.
+    Failed(io::Error),
+}
+
+impl From<io::Error> for Refused {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+fn broken(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
+}
+
+/// Connects to the holder of a session and makes it this daemon's.
+pub(super) async fn adopt(shared: &Shared, session: SessionId) -> Result<Adopted, Refused> {
+    let socket = abide_holder::connect(&shared.dirs.holder_sockets.path().join(holder_socket(session)))?;
+    socket.set_nonblocking(true)?;
+    let socket = Arc::new(UnixStream::from_std(socket)?);
+    if socket.peer_cred()?.uid() != rustix::process::geteuid().as_raw() {
+        return Err(Refused::Failed(broken("the holder is another user's")));
+    }
+    let outbox = Outbox::new(Arc::clone(&socket), OUTBOX);
+    tokio::spawn(outbox.clone().run());
+    let mut frames = Frames { socket, buffer: Vec::new(), fds: Vec::new() };
+    let epoch = shared.daemon_epoch.0;
+    let adopt = ToHolder::Adopt { daemon_epoch: epoch, session: session.to_bytes(), version: abide_holder::VERSION };
+    outbox.push(&[encoded(&ToHolder::Ping), encoded(&adopt)]);
+    let answered = tokio::time::timeout(ANSWER_TIME, async {
+        let pong = frames.frame().await;
+        (pong, frames.frame().await)
+    });
+    let (holder_pid, header) = match answered.await {
+        Ok((Some(FromHolder::Pong(pong)), Some(FromHolder::Adopted(header)))) => (pong.pid, header),
+        Ok((_, Some(FromHolder::Refused { daemon_epoch }))) => return Err(Refused::Stale(daemon_epoch)),
+        Ok(_) => return Err(Refused::Failed(broken("the holder closed the connection"))),
+        Err(_) => return Err(Refused::Failed(io::ErrorKind::TimedOut.into())),
+    };
+    let output = Output::new(header, std::mem::take(&mut frames.fds), epoch);
+    let output = output.map_err(|error| broken(&error.to_string()))?;
+    let wake = output.wake_fd().try_clone_to_owned()?;
+    let (go, going) = watch::channel(false);
+    let link = Link(Arc::new(Shares {
+        outbox,
+        output: Mutex::new(output),
+        go,
+        wake: crate::sys::readable(wake)?,
+        holder_pid,
+    }));
+    Ok(Adopted { link, frames, go: going })
+}
+
+fn encoded(frame: &ToHolder<'_>) -> Bytes {
+    let mut bytes = Vec::new();
+    frame.encode(&mut bytes);
+    Bytes::from(bytes)
+}
+
+impl Link {
+    /// Sends a frame.
+    pub(super) fn send(&self, frame: &Frame) {
+        let target = |target: Target| match target {
+            Target::Leader => frames::Target::Leader,
+            Target::Foreground => frames::Target::Foreground,
+            Target::LeadersGroup => frames::Target::LeaderGroup,
+        };
+        let bytes = encoded(&match *frame {
+            Frame::Start(incarnation) => ToHolder::Start { incarnation: incarnation.0 },
+            Frame::Resize(size) => {
+                ToHolder::Resize { cols: size.cols, rows: size.rows, xpixel: size.pixels.0, ypixel: size.pixels.1 }
+            }
+            Frame::Signal(number, whom) => ToHolder::Signal { number, target: target(whom) },
+            Frame::SignalProcess(process, number) => {
+                ToHolder::SignalProcess { pid: process.pid, start_time: process.start_time, number }
+            }
+            Frame::Owner(epoch) => ToHolder::Owner { owner_epoch: epoch.0 },
+            Frame::Hangup => ToHolder::Hangup,
+            Frame::Collect(offset) => ToHolder::Collect { eof_offset: offset.0 },
+            Frame::Abandon => ToHolder::Abandon,
+        });
+        self.0.outbox.push(&[bytes]);
+    }
+
+    /// Passes input on.
+    pub(super) fn input(&self, epoch: OwnerEpoch, offset: InputOffset, bytes: &[u8]) {
+        let frame = ToHolder::Input { owner_epoch: epoch.0, input_offset: offset.0, bytes };
+        self.0.outbox.push(&[encoded(&frame)]);
+    }
+
+    /// Passes answers of the model on; more than a frame holds is dropped.
+    pub(super) fn inject(&self, answers: &[u8]) {
+        let answers = &answers[..answers.len().min(frames::INJECT_BYTES_MAX)];
+        self.0.outbox.push(&[encoded(&ToHolder::Inject { bytes: answers })]);
+    }
+
+    /// From now on output may be appended.
+    pub(super) fn drain(&self) {
+        self.0.go.send_replace(true);
+    }
+
+    /// How much of the present owner's input is written to the PTY.
+    pub(super) fn input_applied(&self) -> InputOffset {
+        InputOffset(self.output().ring().input_applied())
+    }
+
+    /// Ring and spill.
+    pub(super) fn output(&self) -> MutexGuard<'_, Output> {
+        self.0.output.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The holder's process.
+    pub(super) fn pid(&self) -> u32 {
+        self.0.holder_pid
+    }
+
+    /// Waits until the holder says that there is something to see.
+    pub(super) async fn woken(&self) -> io::Result<()> {
+        let mut ready = self.0.wake.readable().await?;
+        self.output().woken();
+        ready.clear_ready();
+        Ok(())
+    }
+
+    /// What the session is told of its holder.
+    pub(super) fn adopted_input(header: &Header) -> HolderInput {
+        let former = (header.former_epoch != 0 || header.former_applied != 0)
+            .then_some((OwnerEpoch(header.former_epoch), InputOffset(header.former_applied)));
+        HolderInput::Adopted {
+            owner_epoch: OwnerEpoch(header.owner_epoch),
+            input_applied: InputOffset(header.input_applied),
+            former,
+            size: (header.cols, header.rows),
+        }
+    }
+}
+
+/// Frames that come from a holder.
+pub(super) struct Frames {
+    socket: Arc<UnixStream>,
+    buffer: Vec<u8>,
+    fds: Vec<OwnedFd>,
+}
+
+impl Frames {
+    /// The next thing that the session must hear; `None` at the end of the connection. Cancel safe.
+    pub(super) async fn next(&mut self) -> Option<HolderInput> {
+        loop {
+            let input = match self.frame().await? {
+                FromHolder::Started { pid, start_time } => HolderInput::Started { pid, start_time },
+                FromHolder::Failed { step, errno } => HolderInput::Failed { step, errno },
+                FromHolder::OwnerOk { owner_epoch, former_epoch, former_applied } => HolderInput::OwnerOk {
+                    epoch: OwnerEpoch(owner_epoch),
+                    former: (former_epoch != 0).then_some((OwnerEpoch(former_epoch), InputOffset(former_applied))),
+                },
+                FromHolder::Ended { wait_status } => HolderInput::Ended { status: wait_status },
+                FromHolder::Pong(_) | FromHolder::Adopted(_) | FromHolder::Refused { .. } | FromHolder::Done { .. } => {
+                    continue;
+                }
+            };
+            return Some(input);
+        }
+    }
+
+    async fn frame(&mut self) -> Option<FromHolder> {
+        loop {
+            match FromHolder::decode(&self.buffer) {
+                Ok(Some((frame, length))) => {
+                    self.buffer.drain(..length);
+                    return Some(frame);
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::error!(%error, "a frame of a holder was not understood");
+                    return None;
+                }
+            }
+            self.socket.readable().await.ok()?;
+            let mut bytes = [0; READ_BYTES];
+            let received = self.socket.try_io(Interest::READABLE, || {
+                abide_holder::recv_with_fds(self.socket.as_ref(), &mut bytes, &mut self.fds)
+            });
+            match received {
+                Ok(0) => return None,
+                Ok(count) => self.buffer.extend_from_slice(&bytes[..count]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return None,
+            }
+        }
+    }
+}

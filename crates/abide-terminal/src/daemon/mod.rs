@@ -1,0 +1,384 @@
+//! The daemon: it owns the sockets, the journal and the rules, and may die at any time.
+//!
+//! ```text
+//!  connection ──frames──► Hub ──Msg──► Sessions (one task: all rules) ──► Registry ──► journal
+//!      ▲                                  │  ▲                                            │
+//!   Outbox ◄── Viewer (a task a stream) ◄─┼──┼────────── output, marks ◄──────────────────┤
+//!                                         ▼  │                                            │
+//!                            holder ◄── Link  Pump (a task a holder) ── output ───────────┘
+//! ```
+//!
+//! One thread runs all of these tasks; the journal has its own threads, and so have the screens.
+
+mod answers;
+mod connection;
+mod create;
+mod effects;
+mod hub;
+mod link;
+mod model;
+mod outbox;
+mod pump;
+mod recovery;
+mod registry;
+mod requests;
+mod screens;
+mod sessions;
+mod shared;
+mod upgrade;
+mod view;
+mod viewer;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use abide_holder::{BootId, Inherited};
+use abide_journal::{
+    AppendOptions, Durability, Entry, Error as JournalError, FileDisk, Journal, Level, LogOptions, Lsn, OnDamage,
+    ReadLimit, Retention, SystemClock,
+};
+
+use self::hub::Hub;
+use self::registry::Registry;
+use self::screens::Screens;
+use self::sessions::{Sessions, Stop};
+use self::shared::Shared;
+use crate::dirs::{self, Layout};
+use crate::ids::{DaemonEpoch, EventNumber, SessionId};
+use crate::lock::{self, Lock, Owner};
+use crate::options::{Sync, Terminal};
+use crate::procs;
+use crate::program::Account;
+use crate::protocol::UpgradeFailure;
+use crate::recover;
+use crate::store::{self, Event, Table, UnknownFormat};
+
+pub use upgrade::Formats;
+
+/// Attempts to write what the daemon says when it ends are given up after this.
+const GOODBYE_TIME: Duration = Duration::from_secs(1);
+
+/// How a daemon is started. The binary fills it in.
+#[derive(Debug)]
+pub struct Start {
+    /// The configuration.
+    pub options: Terminal,
+    /// The configuration of the journal.
+    pub journal: abide_journal::Options,
+    /// The state directory.
+    pub state_dir: PathBuf,
+    /// `$XDG_RUNTIME_DIR`, where a link to the socket is made.
+    pub runtime_dir: Option<PathBuf>,
+    /// The daemon's own environment.
+    pub environment: BTreeMap<OsString, OsString>,
+    /// Limits, umask and weight as this process found them.
+    pub inherited: Inherited,
+    /// The version that clients are told.
+    pub version: String,
+    /// Descriptor of a lock that is held already.
+    pub lock_fd: Option<RawFd>,
+    /// Descriptor of a socket that listens already.
+    pub listen_fd: Option<RawFd>,
+    /// Why the upgrade before this start failed.
+    pub upgrade: Option<UpgradeFailure>,
+}
+
+/// How a daemon ended.
+#[derive(Debug)]
+pub enum End {
+    /// It was stopped, or another one has taken its place.
+    Stopped,
+    /// Its successor failed: this program executes itself with these descriptors and says why.
+    Anew {
+        /// The lock, held.
+        lock: OwnedFd,
+        /// The socket, listening.
+        listener: OwnedFd,
+        /// Why.
+        upgrade: UpgradeFailure,
+    },
+}
+
+/// Why a daemon did not start, or could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A directory is not this user's alone, or cannot be made. A person mends it.
+    #[error(transparent)]
+    Dirs(#[from] dirs::Error),
+    /// Another daemon has the lock.
+    #[error("another daemon has the lock{}", of(.0.as_ref()))]
+    Locked(Option<Owner>),
+    /// The journal cannot be opened, or takes nothing more.
+    #[error("journal: {0}")]
+    Journal(#[from] JournalError),
+    /// The registry is a newer version's.
+    #[error(transparent)]
+    Format(#[from] UnknownFormat),
+    /// A record of the registry cannot be read.
+    #[error("event {0} of the registry cannot be read")]
+    Registry(EventNumber),
+    /// A newer daemon has the holders.
+    #[error("a daemon of epoch {0} has the sessions")]
+    Stale(u64),
+    /// The system refuses.
+    #[error("{what}: {source}")]
+    Os {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+fn of(owner: Option<&Owner>) -> String {
+    owner.map_or_else(String::new, |owner| format!(": process {} on {}", owner.pid, owner.host))
+}
+
+fn os(what: &'static str) -> impl FnOnce(std::io::Error) -> Error {
+    move |source| Error::Os { what, source }
+}
+
+/// A daemon that has its lock and its directories, and nothing else yet.
+#[derive(Debug)]
+pub struct Daemon {
+    start: Start,
+    dirs: Layout,
+    lock: Lock,
+}
+
+impl Daemon {
+    /// Takes the lock, or the one that is inherited. Without waiting: another daemon may have it.
+    pub fn lock(start: Start) -> Result<Self, Error> {
+        let uid = rustix::process::geteuid().as_raw();
+        let dirs = Layout::create(&start.state_dir, &start.options.socket_dir, uid)?;
+        let lock = match start.lock_fd {
+            Some(fd) => Lock::inherit(fd, &dirs.run)?,
+            None => match Lock::take(&dirs.run)? {
+                lock::Attempt::Taken(lock) => lock,
+                lock::Attempt::Held(owner) => return Err(Error::Locked(owner)),
+            },
+        };
+        Ok(Self { start, dirs, lock })
+    }
+
+    /// Limits, umask and weight that programs are started with.
+    pub fn inherited(&self) -> &Inherited {
+        &self.start.inherited
+    }
+
+    /// Recovers the sessions and serves until it is stopped. `ready` is called once connections are answered.
+    pub fn run(self, ready: impl FnOnce(DaemonEpoch)) -> Result<End, Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(os("runtime"))?;
+        let inherited = self.start.inherited.clone();
+        let (stop, listener, lock) = runtime.block_on(self.serve(ready))?;
+        runtime.shutdown_timeout(GOODBYE_TIME);
+        match stop {
+            Stop::Asked => Ok(End::Stopped),
+            Stop::Replaced(binary) => match upgrade::hand_over(&binary, lock.as_fd(), listener.as_fd(), &inherited) {
+                Ok(()) => Ok(End::Stopped),
+                Err(upgrade) => Ok(End::Anew {
+                    lock: lock.as_fd().try_clone_to_owned().map_err(os("lock"))?,
+                    listener: listener.into(),
+                    upgrade,
+                }),
+            },
+            Stop::Poisoned(error) => Err(Error::Journal(error)),
+            Stop::Stale(epoch) => Err(Error::Stale(epoch)),
+        }
+    }
+
+    async fn serve(self, ready: impl FnOnce(DaemonEpoch)) -> Result<(Stop, UnixListener, Lock), Error> {
+        let began = Instant::now();
+        let Self { mut start, dirs, lock } = self;
+        let listener = listen(&start, &dirs)?;
+        let journal_options = std::mem::replace(&mut start.journal, abide_journal::Options::new(""));
+        let (journal, report) = Journal::open(Arc::new(FileDisk), Arc::new(SystemClock), journal_options)?;
+        tracing::info!(?report, "the journal is open");
+        let durability = if start.options.journal_sync == Sync::Os { Durability::Os } else { Durability::Always };
+        let registry_log = open_registry(&journal).await?;
+        let table = read_table(&registry_log)?;
+
+        let sockets = holder_sockets(&dirs);
+        let probes = recovery::probe_all(sockets).await;
+        let daemon_epoch = recover::next_epoch(table.daemon_epoch, recovery::epochs(&probes));
+        let boot = BootId::read().map_err(os("boot id"))?;
+        record_boot(&registry_log, daemon_epoch, boot, &start.version, durability).await?;
+        let _ = lock.write(&Owner {
+            pid: std::process::id(),
+            start_time: procs::start_time(std::process::id()).unwrap_or(0),
+            host: lock::host_name(),
+            version: start.version.clone(),
+            daemon_epoch,
+        });
+
+        let (hub, messages) = Hub::new(limits(&start.options));
+        let screens = Screens::start(screen_limits(&start.options), hub.clone()).map_err(os("screens"))?;
+        let upgrade = start.upgrade.take();
+        let shared = Arc::new(Shared {
+            account: Account::of_user(rustix::process::getuid().as_raw()).map_err(os("password database"))?,
+            daemon_id: registry_log.info()?.uid.to_string(),
+            holder_program: PathBuf::from(abide_holder::SELF),
+            options: start.options,
+            journal: journal.clone(),
+            dirs,
+            boot,
+            daemon_epoch,
+            version: start.version,
+            environment: start.environment,
+            inherited: start.inherited,
+            screens,
+        });
+        let registry = Registry::new(journal.clone(), registry_log, durability);
+        let mut sessions = Sessions::new(shared, hub.clone(), registry, table, lock);
+        sessions.recover(probes);
+        sessions.report.upgrade = upgrade;
+        sessions.report.took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+
+        let accepting = tokio::net::UnixListener::from_std(listener.try_clone().map_err(os("socket"))?);
+        let accepting = tokio::spawn(connection::accept(accepting.map_err(os("socket"))?, hub.clone()));
+        end_by_signal(hub.clone())?;
+        ready(daemon_epoch);
+        let (stop, lock) = sessions.run(messages).await;
+        accepting.abort();
+        // What was said last still goes out; whoever does not read it learns from the end of the connection.
+        connection::let_go(&hub, GOODBYE_TIME).await;
+        if !matches!(stop, Stop::Poisoned(_)) {
+            journal.close().await?;
+        }
+        Ok((stop, listener, lock))
+    }
+}
+
+/// The socket: the one that was passed on, or a new one in the place of a stale one.
+fn listen(start: &Start, dirs: &Layout) -> Result<UnixListener, Error> {
+    let listener = match start.listen_fd {
+        Some(fd) => UnixListener::from(crate::sys::inherit(fd).map_err(os("inherited socket"))?),
+        None => dirs.run.listen(dirs::SOCKET)?,
+    };
+    listener.set_nonblocking(true).map_err(os("socket"))?;
+    if let Some(runtime_dir) = &start.runtime_dir
+        && let Err(error) = dirs::link_in_runtime_dir(runtime_dir, &dirs.run)
+    {
+        tracing::warn!(%error, "no link to the socket in the runtime directory");
+    }
+    Ok(listener)
+}
+
+async fn open_registry(journal: &Journal) -> Result<abide_journal::Log, Error> {
+    match journal.log(store::REGISTRY_LOG) {
+        Ok(log) => Ok(log),
+        Err(JournalError::LogNotFound) => {
+            let options = LogOptions {
+                durability: Durability::Os,
+                retention: Retention { trim_at_checkpoint: true, ..Retention::default() },
+                on_damage: OnDamage::Serve,
+                essential: true,
+                ..LogOptions::default()
+            };
+            Ok(journal.create_log(store::REGISTRY_LOG, options).await?)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The table of the newest checkpoint, and the events behind it.
+fn read_table(log: &abide_journal::Log) -> Result<Table, Error> {
+    let (mut table, mut next) = match log.last_checkpoint()? {
+        Some(checkpoint) => {
+            let bytes = log.open_checkpoint(checkpoint.lsn)?;
+            let number = EventNumber(checkpoint.lsn.map_or(0, Lsn::get));
+            let table = serde_json::from_slice(&bytes).map_err(|_| Error::Registry(number))?;
+            (table, checkpoint.lsn.map_or(Lsn::FIRST, Lsn::next))
+        }
+        None => (Table::default(), log.info()?.base.lsn),
+    };
+    loop {
+        let read = log.read(next, ReadLimit { bytes: 1 << 20, records: 4_096 }, Level::Written)?;
+        if read.records.is_empty() {
+            return Ok(table);
+        }
+        for record in read.records {
+            let number = EventNumber(record.lsn().get());
+            next = record.lsn().next();
+            if let abide_journal::Content::Data(bytes) = &record.content {
+                let entry: store::Entry = serde_json::from_slice(bytes).map_err(|_| Error::Registry(number))?;
+                table.apply(number, record.time_us / 1_000, entry)?;
+            }
+        }
+    }
+}
+
+fn holder_sockets(dirs: &Layout) -> Vec<(SessionId, PathBuf)> {
+    let names = dirs.holder_sockets.names().unwrap_or_default();
+    let socket = |name: &OsString| {
+        let id = name.to_str()?.strip_suffix(".sock")?.parse().ok()?;
+        Some((id, dirs.holder_sockets.path().join(name)))
+    };
+    names.iter().filter_map(socket).collect()
+}
+
+async fn record_boot(
+    log: &abide_journal::Log,
+    daemon_epoch: DaemonEpoch,
+    boot: BootId,
+    version: &str,
+    durability: Durability,
+) -> Result<(), Error> {
+    let event =
+        Event::Boot { daemon_epoch, boot_id: boot.to_string(), version: version.to_owned(), format: Event::FORMAT };
+    let entry = serde_json::to_vec(&store::Entry { event, session: None }).unwrap_or_default();
+    log.append(Entry::data(0, entry), AppendOptions::at(durability)).await?;
+    Ok(())
+}
+
+fn limits(options: &Terminal) -> hub::Limits {
+    hub::Limits {
+        connections_max: options.connections_max as usize,
+        outbox: outbox::Limits {
+            high: bytes(options.socket_high_bytes),
+            low: bytes(options.socket_low_bytes),
+            reserve: MESSAGES_BYTES_MAX,
+            stall: Duration::from_millis(options.write_stall_ms),
+        },
+    }
+}
+
+/// What messages may take of a connection's queue beyond its limit.
+const MESSAGES_BYTES_MAX: usize = 64 << 10;
+
+fn screen_limits(options: &Terminal) -> screens::Limits {
+    screens::Limits {
+        models_max: options.models_max as usize,
+        scrollback_lines_max: options.scrollback_lines_max as usize,
+        distance: SCREEN_DISTANCE,
+    }
+}
+
+/// Output between two screens of a session, in bytes.
+const SCREEN_DISTANCE: u64 = 8 << 20;
+
+/// A configured size as this machine counts memory.
+fn bytes(configured: u64) -> usize {
+    usize::try_from(configured).unwrap_or(usize::MAX)
+}
+
+/// SIGTERM and SIGINT stop the daemon; programs live on.
+fn end_by_signal(hub: Hub) -> Result<(), Error> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut term = signal(SignalKind::terminate()).map_err(os("signals"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(os("signals"))?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        hub.tell(hub::Msg::Stop).await;
+    });
+    Ok(())
+}

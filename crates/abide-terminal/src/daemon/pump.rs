@@ -1,0 +1,335 @@
+//! The way from a holder into the journal: one task for each holder takes output out of the ring, appends it, and
+//! acknowledges it once it is written.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use abide_holder::{NO_EOF, OutputError, ReadError};
+use abide_journal::{AppendOptions, Appended, Content, Entry, Error as JournalError, Expect, Log, Ticket};
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use super::hub::{Hub, Msg};
+use super::link::{Adopted, Frames, Link};
+use super::recovery::{PROBE_AGAIN, probe, read_exit};
+use super::screens::Followed;
+use super::sessions::is_fatal;
+use super::shared::Shared;
+use crate::ids::{ByteOffset, Incarnation, SessionId};
+use crate::recover::Probe;
+use crate::session::{Gone, HolderInput, Input};
+use crate::store::{Mark, MarkKind};
+use crate::stream;
+
+/// Most bytes of one data entry: a few of them are under way at once, so that holder and journal work side by side.
+const ENTRY_BYTES_MAX: usize = 64 << 10;
+
+/// Appends under way for one session.
+const APPENDS_MAX: usize = 2;
+
+/// What a pump works with.
+pub(super) struct Context {
+    pub(super) session: SessionId,
+    pub(super) incarnation: Incarnation,
+    pub(super) shared: Arc<Shared>,
+    pub(super) hub: Hub,
+    pub(super) log: Log,
+    pub(super) followed: Followed,
+}
+
+/// Launches a holder, adopts it, and serves it until it is gone.
+pub(super) async fn launch(context: Context, spec: abide_holder::Spec) {
+    let program = context.shared.holder_program.clone();
+    let launched = tokio::task::spawn_blocking(move || abide_holder::launch(&program, &spec)).await;
+    match launched {
+        Ok(Ok(())) => adopt(context).await,
+        Ok(Err(error)) => {
+            tracing::error!(session = %context.session, %error, "the holder did not start");
+            context.gone(false).await;
+        }
+        Err(_) => context.gone(false).await,
+    }
+}
+
+/// Adopts the holder of a session, and serves it until it is gone.
+pub(super) async fn adopt(context: Context) {
+    match super::link::adopt(&context.shared, context.session).await {
+        Ok(adopted) => Pump::new(context, adopted).serve().await,
+        Err(super::link::Refused::Stale(epoch)) => context.hub.tell(Msg::Stale(epoch)).await,
+        Err(super::link::Refused::Failed(error)) => {
+            tracing::warn!(session = %context.session, %error, "the holder cannot be adopted");
+            context.gone(false).await;
+        }
+    }
+}
+
+impl Context {
+    async fn tell(&self, input: Input) {
+        self.hub.tell(Msg::Session(self.session, input)).await;
+    }
+
+    /// The connection has ended; whether the holder has is what its socket says. One that still answers is not lost: it
+    /// is left alone, and the next daemon adopts it.
+    async fn await_none(&self) {
+        while probe(self.session, self.shared.holder_paths(self.session, self.incarnation).socket).await != Probe::None
+        {
+            tracing::error!(session = %self.session, "the holder has closed its connection and lives on");
+            tokio::time::sleep(PROBE_AGAIN).await;
+        }
+    }
+
+    /// Nobody holds the program any more; how it ended, if its exit record tells.
+    async fn gone(&self, rebooted: bool) {
+        let status = read_exit(&self.shared, self.session, self.incarnation).map(|(status, _)| status);
+        self.tell(Input::Holder(HolderInput::Gone(Gone { status, rebooted }))).await;
+    }
+}
+
+struct Pump {
+    context: Context,
+    link: Link,
+    frames: Frames,
+    /// Whether output may be appended: behind the record of the program's start.
+    go: watch::Receiver<bool>,
+    /// Offset of the next byte that is appended.
+    next: u64,
+    appends: VecDeque<(u64, Ticket<Appended>)>,
+    /// The store is full: nothing is tried until it has room.
+    full: bool,
+    /// The end of output was told.
+    ended: bool,
+}
+
+/// Why a pump stops.
+enum Stopped {
+    /// The holder's connection has ended.
+    HolderGone,
+    /// Another daemon has the holder.
+    Stale(u64),
+    /// The ring is not what this version knows.
+    Broken,
+    /// The journal takes nothing more.
+    Journal(JournalError),
+}
+
+impl Pump {
+    fn new(context: Context, adopted: Adopted) -> Self {
+        let Adopted { link, frames, go } = adopted;
+        let next = link.output().ring().acked();
+        Self { context, link, frames, go, next, appends: VecDeque::new(), full: false, ended: false }
+    }
+
+    async fn serve(mut self) {
+        let Context { session, ref hub, .. } = self.context;
+        let header = self.link.output().header;
+        hub.tell(Msg::Adopted(session, self.link.clone())).await;
+        self.context.tell(Input::Holder(Link::adopted_input(&header))).await;
+        if header.state == abide_holder::State::Ended {
+            self.context.tell(Input::Holder(HolderInput::Ended { status: header.wait_status })).await;
+        }
+        let stopped = match self.fill_hole().await {
+            Ok(()) => self.run().await,
+            Err(error) => Stopped::Journal(error),
+        };
+        match stopped {
+            Stopped::HolderGone => {
+                let current = self.link.output().ring().check_current();
+                match current {
+                    Err(ReadError::Stale(epoch)) => self.context.hub.tell(Msg::Stale(epoch)).await,
+                    _ => self.take_rest().await,
+                }
+            }
+            Stopped::Stale(epoch) => self.context.hub.tell(Msg::Stale(epoch)).await,
+            Stopped::Journal(error) => self.context.hub.tell(Msg::Poisoned(error)).await,
+            Stopped::Broken => {
+                tracing::error!(session = %self.context.session, "the holder does not keep to the ring's rules");
+            }
+        }
+    }
+
+    /// Output that was acknowledged and that the journal lost since: named, so that later bytes keep their offsets.
+    async fn fill_hole(&mut self) -> Result<(), JournalError> {
+        let end = stream::written(&self.context.log).offset.0;
+        if self.next <= end {
+            self.next = end;
+            return Ok(());
+        }
+        let lost_bytes = self.next - end;
+        let mark =
+            Mark { kind: MarkKind::Hole { code: "JOURNAL_FAILED".into(), lost_bytes: Some(lost_bytes) }, event: None };
+        let entries = vec![
+            (self.context.log.clone(), Entry::mark(mark.tag(), mark.payload().unwrap_or_default())),
+            (self.context.log.clone(), Entry::gap(lost_bytes)),
+        ];
+        loop {
+            match self.context.shared.journal.append_batch(entries.clone(), AppendOptions::default()).await {
+                Err(JournalError::Full) => self.wait_for_space().await,
+                Err(error) => return Err(error),
+                Ok(_) => return Ok(()),
+            }
+        }
+    }
+
+    async fn wait_for_space(&self) {
+        let mut space = self.context.shared.journal.space();
+        space.changed().await;
+    }
+
+    async fn run(&mut self) -> Stopped {
+        let mut space = self.context.shared.journal.space();
+        loop {
+            let seen = self.link.output().ring().mark();
+            match self.take() {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(stopped) => return stopped,
+            }
+            self.tell_end().await;
+            let lags = self.lags();
+            let may_take = *self.go.borrow() && !self.full && !lags && self.appends.len() < APPENDS_MAX;
+            if may_take && !self.link.output().ring().sleep(seen) {
+                continue;
+            }
+            let moved = self.context.followed.moved.clone();
+            tokio::select! {
+                written = next_written(&mut self.appends) => {
+                    if let Err(stopped) = self.written(written) {
+                        return stopped;
+                    }
+                }
+                woken = self.link.woken(), if may_take => if woken.is_err() { return Stopped::Broken },
+                frame = self.frames.next() => match frame {
+                    Some(input) => self.context.tell(Input::Holder(input)).await,
+                    None => return Stopped::HolderGone,
+                },
+                _ = self.go.changed() => {}
+                _ = space.changed(), if self.full => self.full = false,
+                () = moved.notified(), if lags => {}
+            }
+        }
+    }
+
+    /// Whether the screen is so far behind that no more output is taken.
+    fn lags(&self) -> bool {
+        self.context.followed.lags(self.next, self.context.shared.options.model_lag_bytes_max)
+    }
+
+    /// Takes what is there and appends it. Whether there was anything.
+    fn take(&mut self) -> Result<bool, Stopped> {
+        if !*self.go.borrow() || self.full || self.appends.len() >= APPENDS_MAX || self.lags() {
+            return Ok(false);
+        }
+        let mut bytes = Vec::new();
+        while bytes.len() < ENTRY_BYTES_MAX {
+            let from = self.next + bytes.len() as u64;
+            let read = self.link.output().read(from, ENTRY_BYTES_MAX - bytes.len(), &mut bytes);
+            match read {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(OutputError::Ring(ReadError::Stale(epoch))) => return Err(Stopped::Stale(epoch)),
+                Err(error) => {
+                    tracing::error!(session = %self.context.session, %error, "output cannot be taken");
+                    return Err(Stopped::Broken);
+                }
+            }
+        }
+        if bytes.is_empty() {
+            return Ok(false);
+        }
+        let length = bytes.len() as u64;
+        let options = AppendOptions::at(self.context.shared.output_durability())
+            .expect(Expect::Offset(abide_journal::ByteOffset(self.next)));
+        match self.context.log.try_append(Entry { tag: 0, content: Content::Data(Bytes::from(bytes)) }, options) {
+            Ok(ticket) => {
+                self.next += length;
+                self.appends.push_back((self.next, ticket));
+                Ok(true)
+            }
+            // A full queue shrinks with the appends of others; the space watch moves when it has.
+            Err(JournalError::Full | JournalError::Busy) => {
+                self.full = true;
+                Ok(false)
+            }
+            Err(error) => Err(Stopped::Journal(error)),
+        }
+    }
+
+    /// The oldest append was answered.
+    fn written(&mut self, written: Option<(u64, Result<(), JournalError>)>) -> Result<(), Stopped> {
+        let Some((end, result)) = written else { return Ok(()) };
+        match result {
+            Ok(()) => {
+                self.link.output().ack(end);
+                self.context.shared.screens.output(self.context.session);
+                Ok(())
+            }
+            // Nothing was written: the ring has the bytes still, and what was appended behind them was refused too.
+            Err(JournalError::Full) => {
+                self.full = true;
+                self.appends.clear();
+                self.next = stream::written(&self.context.log).offset.0;
+                Ok(())
+            }
+            Err(error) if is_fatal(&error) => Err(Stopped::Journal(error)),
+            Err(error) => {
+                tracing::error!(session = %self.context.session, %error, "output was refused by the journal");
+                Err(Stopped::Broken)
+            }
+        }
+    }
+
+    /// Says once that all output is journalled, when the PTY has ended and it is.
+    async fn tell_end(&mut self) {
+        let eof = self.link.output().ring().mark().eof_offset;
+        if !self.ended && eof != NO_EOF && self.appends.is_empty() && self.next >= eof {
+            self.ended = true;
+            self.context.tell(Input::Drained { head: ByteOffset(self.next), end: true }).await;
+        }
+        self.context.hub.try_tell(Msg::Applied(self.context.session));
+    }
+
+    /// The holder has died: what lies in its memory is taken still.
+    async fn take_rest(mut self) {
+        self.go = watch::channel(true).1;
+        loop {
+            match self.take() {
+                Ok(true) if self.appends.len() < APPENDS_MAX => continue,
+                Ok(_) if self.appends.is_empty() && !self.full => break,
+                Ok(_) => {}
+                Err(Stopped::Journal(error)) => return self.context.hub.tell(Msg::Poisoned(error)).await,
+                Err(_) => break,
+            }
+            if self.full && self.appends.is_empty() {
+                self.wait_for_space().await;
+                self.full = false;
+                continue;
+            }
+            if self.appends.is_empty() {
+                // Only the screen is behind.
+                let moved = self.context.followed.moved.clone();
+                let _ = tokio::time::timeout(LAG_LOOK, moved.notified()).await;
+                continue;
+            }
+            let written = next_written(&mut self.appends).await;
+            if let Err(Stopped::Journal(error)) = self.written(written) {
+                return self.context.hub.tell(Msg::Poisoned(error)).await;
+            }
+        }
+        self.context.await_none().await;
+        self.context.gone(false).await;
+        self.context.tell(Input::Drained { head: ByteOffset(self.next), end: true }).await;
+    }
+}
+
+/// How often a screen that is behind is looked at again.
+const LAG_LOOK: Duration = Duration::from_millis(100);
+
+/// The answer to the oldest append; never if there is none.
+async fn next_written(appends: &mut VecDeque<(u64, Ticket<Appended>)>) -> Option<(u64, Result<(), JournalError>)> {
+    let Some((end, ticket)) = appends.front_mut() else { return std::future::pending().await };
+    let end = *end;
+    let result = ticket.await;
+    appends.pop_front();
+    Some((end, result.map(|_| ())))
+}

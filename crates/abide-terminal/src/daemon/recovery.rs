@@ -1,0 +1,340 @@
+//! A start: what is found of the sessions of the daemon before, and what is made of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use abide_holder::{BootId, ProbeError, ProbeTimeouts, State as HolderState};
+use abide_journal::{AppendOptions, Entry};
+use tokio::sync::Semaphore;
+
+use super::hub::Msg;
+use super::pump;
+use super::sessions::Sessions;
+use super::shared::{Shared, exit_file};
+use crate::ids::{ByteOffset, DaemonEpoch, Incarnation, SessionId};
+use crate::procs::{self, ProcessId};
+use crate::protocol::{EntryOutcome, Lost, ReportEntry};
+use crate::record::State;
+use crate::recover::{
+    self, Child, Decision, ExitFile, ExitSource, HolderEffect, Missing, Outcome, Pong, Probe, SessionEffect, Stage,
+};
+use crate::session::{Gone, HolderInput, Input};
+use crate::store::{self, Facts, Mark, MarkKind};
+use crate::stream;
+
+/// Holders that are asked at a time.
+const PROBES_MAX: usize = 64;
+
+/// A holder that does not answer is asked again after this.
+pub(super) const PROBE_AGAIN: Duration = Duration::from_secs(5);
+
+/// What is left of a program gets this long between SIGHUP and SIGKILL.
+const LEFT_GRACE: Duration = Duration::from_secs(1);
+
+/// Asks every holder socket in the directory who is there; changes nothing.
+pub(super) async fn probe_all(sockets: Vec<(SessionId, PathBuf)>) -> BTreeMap<SessionId, Probe> {
+    let slots = Arc::new(Semaphore::new(PROBES_MAX));
+    let mut asked = tokio::task::JoinSet::new();
+    for (session, socket) in sockets {
+        let slots = Arc::clone(&slots);
+        asked.spawn(async move {
+            let _slot = slots.acquire_owned().await;
+            (session, probe(session, socket).await)
+        });
+    }
+    asked.join_all().await.into_iter().collect()
+}
+
+pub(super) async fn probe(session: SessionId, socket: PathBuf) -> Probe {
+    let asked = tokio::task::spawn_blocking(move || abide_holder::probe(&socket, ProbeTimeouts::default()));
+    match asked.await {
+        Ok(Ok(pong)) if pong.version != abide_holder::VERSION => Probe::UnknownVersion,
+        Ok(Ok(pong)) => Probe::Pong(Pong {
+            same_session: pong.session == session.to_bytes(),
+            incarnation: Incarnation(pong.incarnation),
+            boot: BootId(pong.boot_id),
+            child: match pong.state {
+                Some(HolderState::Waiting) => Child::NotStarted,
+                Some(HolderState::Running) => Child::Alive,
+                Some(HolderState::Ended | HolderState::Failed) => Child::Ended,
+                None => return Probe::UnknownVersion,
+            },
+            daemon_epoch: DaemonEpoch(pong.daemon_epoch),
+        }),
+        Ok(Err(ProbeError::Absent | ProbeError::Stale)) => Probe::None,
+        Ok(Err(ProbeError::Foreign(_))) => Probe::UnknownVersion,
+        Ok(Err(ProbeError::Silent | ProbeError::Os(_))) | Err(_) => Probe::Silent,
+    }
+}
+
+/// The epochs that holders have seen.
+pub(super) fn epochs(probes: &BTreeMap<SessionId, Probe>) -> impl Iterator<Item = DaemonEpoch> {
+    probes.values().filter_map(|probe| match probe {
+        Probe::Pong(pong) => Some(pong.daemon_epoch),
+        _ => None,
+    })
+}
+
+/// What the files and processes around a session say.
+struct Surroundings {
+    exit_status: Option<(u32, ByteOffset)>,
+    left: Vec<ProcessId>,
+}
+
+impl Sessions {
+    /// Decides every session that is not Finalized, and every holder without one, and sets out to do it.
+    pub(super) fn recover(&mut self, mut probes: BTreeMap<SessionId, Probe>) {
+        self.drop_buried();
+        let ids: Vec<SessionId> = self.entries.keys().copied().collect();
+        for id in ids {
+            if let Ok(log) = self.shared.journal.log(&store::session_log(id)) {
+                self.open_log(id, log);
+            }
+            let probe = probes.remove(&id).unwrap_or(Probe::None);
+            let finalized = self.entries.get(&id).is_some_and(|entry| entry.facts().state() == State::Finalized);
+            if !finalized || probe != Probe::None {
+                self.decide(id, probe);
+            }
+            self.publish(id);
+        }
+        for (id, probe) in probes {
+            self.decide(id, probe);
+        }
+    }
+
+    /// Drops the logs of removed sessions that a daemon before this one did not come to drop.
+    fn drop_buried(&self) {
+        for info in self.shared.journal.logs() {
+            let removed = store::session_of_log(&info.name)
+                .is_some_and(|id| self.tombstones.iter().any(|tombstone| tombstone.id == id));
+            if removed && let Ok(log) = self.shared.journal.log(&info.name) {
+                // Not waited for: if it fails, the next start does it again.
+                drop(log.drop_log());
+            }
+        }
+    }
+
+    /// Decides one session by what answered at its holder's socket.
+    pub(super) fn decide(&mut self, id: SessionId, probe: Probe) {
+        let facts = self.entries.get(&id).map(|entry| entry.facts().clone());
+        let around = facts.as_ref().map(|facts| surroundings(&self.shared, facts));
+        let log_end =
+            self.entries.get(&id).and_then(|entry| entry.log.as_ref()).map_or(0, |log| stream::written(log).offset.0);
+        let boot = self.shared.boot;
+        let decision = recover::decide(&recover::Facts {
+            boot,
+            session: facts.as_ref().map(|facts| recorded(facts, boot, ByteOffset(log_end))),
+            probe,
+            exit_file: around
+                .as_ref()
+                .and_then(|around| around.exit_status)
+                .map(|(_, output_head)| ExitFile { output_head }),
+            processes_left: around.as_ref().is_some_and(|around| !around.left.is_empty()),
+            orphans: recover::Orphans::Adopt,
+        });
+        if let Some(facts) = &facts {
+            self.report_decision(facts, &decision);
+        }
+        self.act(id, &decision, around);
+    }
+
+    fn report_decision(&mut self, facts: &Facts, decision: &Decision) {
+        let Some(outcome) = decision.outcome else { return };
+        let lost_bytes = match decision.session {
+            SessionEffect::End { missing, .. } | SessionEffect::Finalize { missing } => match missing {
+                Missing::Nothing => None,
+                Missing::Bytes(bytes) => Some(Lost { bytes: Some(bytes) }),
+                Missing::Unknown => Some(Lost { bytes: None }),
+            },
+            _ => None,
+        };
+        let record = facts.record();
+        tracing::info!(session = %record.id, outcome = outcome.as_str(), "recovered");
+        self.report.sessions.retain(|entry| entry.session != record.id);
+        self.report.sessions.push(ReportEntry {
+            session: record.id,
+            name: record.name.clone(),
+            outcome: told(outcome),
+            code: decision.code,
+            lost_bytes,
+            detail: None,
+        });
+    }
+
+    fn act(&mut self, id: SessionId, decision: &Decision, around: Option<Surroundings>) {
+        match decision.holder {
+            HolderEffect::Hangup => hang_up(&self.shared, id),
+            HolderEffect::LeaveAlone => {
+                tracing::warn!(session = %id, code = ?decision.code, "a holder is left alone");
+                self.probe_again(id);
+            }
+            HolderEffect::Adopt | HolderEffect::None => {}
+        }
+        let open = self.entries.get(&id).is_some_and(|entry| entry.facts().state() != State::Finalized);
+        if let Some(outcome) = decision.outcome.filter(|outcome| open && *outcome != Outcome::Pending) {
+            self.feed(id, Input::Recovered(outcome.as_str(), decision.code.map(abide_wire::Code::as_str)));
+        }
+        match decision.session {
+            SessionEffect::None => {}
+            SessionEffect::TakeIn => {
+                // Programs that nobody recorded are not taken in yet; they are left alone and named.
+                tracing::warn!(session = %id, "a program without a record runs");
+            }
+            SessionEffect::GoOn => {
+                if let Some(context) = self.context(id) {
+                    tokio::spawn(pump::adopt(context));
+                }
+            }
+            SessionEffect::Launch => {
+                self.create_log(id);
+            }
+            SessionEffect::End { exit, missing, .. } => self.end_lost(id, Some(exit), missing, around),
+            SessionEffect::Finalize { missing } => self.end_lost(id, None, missing, around),
+            SessionEffect::KillLeft { .. } => {
+                let (hub, left) = (self.hub.clone(), around.map(|around| around.left).unwrap_or_default());
+                tokio::spawn(async move {
+                    for signal in [crate::kill::Signal::HUP, crate::kill::Signal::KILL] {
+                        for process in &left {
+                            procs::signal(*process, signal);
+                        }
+                        tokio::time::sleep(LEFT_GRACE).await;
+                    }
+                    hub.tell(Msg::LeftEnded(id)).await;
+                });
+            }
+        }
+    }
+
+    fn probe_again(&self, id: SessionId) {
+        let (hub, socket) = (self.hub.clone(), self.shared.holder_paths(id, Incarnation(1)).socket);
+        tokio::spawn(async move {
+            tokio::time::sleep(PROBE_AGAIN).await;
+            let probe = probe(id, socket).await;
+            hub.tell(Msg::Probed(id, probe)).await;
+        });
+    }
+
+    /// The processes that a dead holder left are gone too.
+    pub(super) fn left_ended(&mut self, id: SessionId) {
+        self.end_lost(id, Some(ExitSource::Loss), Missing::Unknown, None);
+    }
+
+    /// A session without a holder ends: what is missing of its output is named, its end recorded.
+    fn end_lost(&mut self, id: SessionId, exit: Option<ExitSource>, missing: Missing, around: Option<Surroundings>) {
+        let Some(entry) = self.entries.get(&id) else { return };
+        let rebooted = entry.facts().created.boot_id != self.shared.boot.to_string();
+        let status = match exit {
+            Some(ExitSource::File) => around.and_then(|around| around.exit_status).map(|(status, _)| status),
+            _ => None,
+        };
+        let code = if rebooted { "HOST_REBOOTED" } else { "HOLDER_LOST" };
+        let log = entry.log.clone();
+        let (hub, journal) = (self.hub.clone(), self.shared.journal.clone());
+        tokio::spawn(async move {
+            let mut head = 0;
+            if let Some(log) = log {
+                if let Some(entries) = hole(&log, code, missing)
+                    && let Err(error) = journal.append_batch(entries, AppendOptions::default()).await
+                {
+                    tracing::warn!(session = %id, %error, "missing output is not named in the log");
+                }
+                head = stream::written(&log).offset.0;
+            }
+            if exit.is_some() {
+                hub.tell(Msg::Session(id, Input::Holder(HolderInput::Gone(Gone { status, rebooted })))).await;
+            }
+            hub.tell(Msg::Session(id, Input::Drained { head: ByteOffset(head), end: true })).await;
+        });
+    }
+}
+
+/// What names missing output in a log.
+fn hole(log: &abide_journal::Log, code: &str, missing: Missing) -> Option<Vec<(abide_journal::Log, Entry)>> {
+    let lost_bytes = match missing {
+        Missing::Nothing => return None,
+        Missing::Bytes(bytes) => Some(bytes),
+        Missing::Unknown => None,
+    };
+    let mark = Mark { kind: MarkKind::Hole { code: code.to_owned(), lost_bytes }, event: None };
+    let mut entries = vec![(log.clone(), Entry::mark(mark.tag(), mark.payload().unwrap_or_default()))];
+    if let Some(bytes) = lost_bytes {
+        entries.push((log.clone(), Entry::gap(bytes)));
+    }
+    Some(entries)
+}
+
+fn told(outcome: Outcome) -> EntryOutcome {
+    match outcome {
+        Outcome::Alive => EntryOutcome::Alive,
+        Outcome::Ended => EntryOutcome::Ended,
+        Outcome::Zombie => EntryOutcome::Zombie,
+        Outcome::Unrecoverable => EntryOutcome::Unrecoverable,
+        Outcome::Orphan => EntryOutcome::Orphan,
+        Outcome::Pending => EntryOutcome::Pending,
+    }
+}
+
+fn recorded(facts: &Facts, boot: BootId, log_end: ByteOffset) -> recover::Session {
+    let record = facts.record();
+    let stage = match record.state {
+        State::Starting if facts.start_recorded => Stage::Starting,
+        State::Starting => Stage::Accepted,
+        State::Running => Stage::Running,
+        State::Terminating => Stage::Terminating,
+        State::Exited => Stage::Exited,
+        State::Finalized => Stage::Finalized,
+    };
+    // A boot id that cannot be read is none of this machine's.
+    let launched_in = facts.created.boot_id.clone().try_into().unwrap_or(BootId([!boot.0[0]; 16]));
+    recover::Session {
+        stage,
+        incarnation: record.incarnation,
+        boot: launched_in,
+        log_end,
+        restore: record.restore,
+        killed: facts.kill.is_some(),
+    }
+}
+
+fn surroundings(shared: &Shared, facts: &Facts) -> Surroundings {
+    let record = facts.record();
+    let exit_status = read_exit(shared, record.id, record.incarnation);
+    let leader = record.pid.map(|pid| ProcessId { pid, start_time: facts.leader_start });
+    let left = procs::table().map(|table| {
+        let marked: BTreeSet<u32> =
+            table.iter().map(|process| process.id.pid).filter(|pid| procs::carries_session(*pid, record.id)).collect();
+        let guarded = procs::Guarded {
+            daemon: std::process::id(),
+            holders: &BTreeSet::new(),
+            uid: rustix::process::getuid().as_raw(),
+        };
+        let evidence = procs::Evidence { in_cgroup: &BTreeSet::new(), marked: &marked };
+        procs::left_behind(&table, leader, &guarded, &evidence).iter().map(|process| process.id).collect()
+    });
+    Surroundings { exit_status, left: left.unwrap_or_default() }
+}
+
+/// The exit record of one program start, if it is whole and of this boot or another.
+pub(super) fn read_exit(shared: &Shared, id: SessionId, incarnation: Incarnation) -> Option<(u32, ByteOffset)> {
+    let mut text = Vec::new();
+    let mut file = shared.dirs.exits.read_file(&exit_file(id, incarnation)).ok()?;
+    std::io::Read::read_to_end(&mut file, &mut text).ok()?;
+    let record = abide_holder::ExitRecord::from_json(&text).ok()?;
+    let same = record.session == id.to_bytes() && record.incarnation == incarnation.0;
+    same.then_some((record.wait_status, ByteOffset(record.output_head)))
+}
+
+/// Ends a holder that no session needs.
+fn hang_up(shared: &Shared, id: SessionId) {
+    let socket = shared.holder_paths(id, Incarnation(1)).socket;
+    tokio::task::spawn_blocking(move || {
+        let mut frame = Vec::new();
+        abide_holder::ToHolder::Hangup.encode(&mut frame);
+        let sent = abide_holder::connect(&socket).and_then(|mut holder| std::io::Write::write_all(&mut holder, &frame));
+        if let Err(error) = sent {
+            tracing::debug!(%error, "a holder that no session needs is gone already");
+        }
+    });
+}

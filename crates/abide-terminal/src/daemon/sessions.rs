@@ -1,0 +1,692 @@
+//! The one task that owns all sessions: it takes messages, lets the rules of [`crate::session`] decide, and carries
+//! out what they ask for.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use abide_journal::{Error as JournalError, Log, Lsn, SpaceState};
+use abide_wire::RequestId;
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+
+use super::connection::{ConnectionId, json_frame, tagged};
+use super::hub::{Granted, Hub, Msg, StreamInput};
+use super::link::Link;
+use super::outbox::Outbox;
+use super::registry::Registry;
+use super::screens::Followed;
+use super::shared::{Launch, Shared, now};
+use super::view::View;
+use crate::ids::{ByteOffset, ClientId, EventNumber, InputOffset, OwnerEpoch, SessionId};
+use crate::lock::Lock;
+use crate::procs::Members;
+use crate::protocol::{
+    self, Detached, ErrorMessage, Hello, HelloOk, InputApplied, Role, StreamMessage, UpgradeFailure, WireError,
+};
+use crate::record::State;
+use crate::session::{Asker, Input, Op, Session, Size, StreamId};
+use crate::store::{Facts, Table, Tombstone};
+use crate::stream;
+
+/// Events between two checkpoints of the table.
+const TABLE_EVENTS: u64 = 10_000;
+
+/// Input counts are told this long after input that was not told of, in milliseconds.
+const APPLIED_MS: u64 = 100;
+
+/// Input counts are told at once when they have moved this far, in bytes.
+const APPLIED_BYTES: u64 = 32 << 10;
+
+/// While that much input is under way the holder's count is looked at this often, in milliseconds.
+const APPLIED_LOOK_MS: u64 = 2;
+
+/// All sessions, connections and clients.
+pub(super) struct Sessions {
+    pub(super) shared: Arc<Shared>,
+    pub(super) hub: Hub,
+    pub(super) registry: Registry,
+    pub(super) entries: BTreeMap<SessionId, Entry>,
+    /// Names of sessions that are not Finalized.
+    pub(super) names: BTreeMap<String, SessionId>,
+    pub(super) keys: BTreeMap<String, SessionId>,
+    pub(super) tombstones: VecDeque<Tombstone>,
+    pub(super) connections: BTreeMap<ConnectionId, Connection>,
+    pub(super) clients: BTreeMap<ClientId, BTreeSet<ConnectionId>>,
+    pub(super) askers: BTreeMap<Asker, Waiting>,
+    pub(super) streams: BTreeMap<StreamId, SessionId>,
+    /// Removed sessions whose logs are being dropped, and who waits for that.
+    pub(super) removals: BTreeMap<SessionId, Option<Waiting>>,
+    /// Who asked the daemon to stop, and is answered when it does.
+    pub(super) stop_askers: Vec<Waiting>,
+    /// All sessions are being killed; the daemon stops when none is left.
+    pub(super) terminating: bool,
+    pub(super) report: protocol::RecoveryReport,
+    lock: Lock,
+    timers: BTreeSet<(u64, SessionId)>,
+    /// Events whose durability a session waits for.
+    durable_due: VecDeque<(EventNumber, SessionId)>,
+    pub(super) launches: Arc<Semaphore>,
+    pub(super) full: bool,
+    /// The newest event that is taken in.
+    last_event: EventNumber,
+    /// The newest event that the table's checkpoint stands for.
+    table_event: EventNumber,
+    next_asker: u64,
+    pub(super) next_stream: u64,
+    end: Option<Stop>,
+}
+
+/// How the daemon ends.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// It was asked to.
+    Asked,
+    /// Another binary is to take its place.
+    Replaced(PathBuf),
+    /// The journal takes nothing more.
+    Poisoned(JournalError),
+    /// A newer daemon has the holders.
+    Stale(u64),
+}
+
+impl Stop {
+    /// Whether another daemon follows, so that clients come back.
+    fn is_followed(&self) -> bool {
+        !matches!(self, Self::Asked)
+    }
+}
+
+/// A connection that has greeted.
+pub(super) struct Connection {
+    pub(super) client: ClientId,
+    pub(super) role: Role,
+    pub(super) outbox: Outbox,
+    pub(super) stream: Option<StreamId>,
+}
+
+/// A request that is not answered yet.
+pub(super) enum Waiting {
+    Control {
+        connection: ConnectionId,
+        id: RequestId,
+        _permit: OwnedSemaphorePermit,
+    },
+    Attach {
+        connection: ConnectionId,
+        id: RequestId,
+        attach: Box<protocol::Attach>,
+        stream: StreamId,
+        reply: oneshot::Sender<Granted>,
+    },
+}
+
+/// A session, and what the daemon has of it beside the rules.
+pub(super) struct Entry {
+    pub(super) core: Session,
+    pub(super) log: Option<Log>,
+    pub(super) link: Option<Link>,
+    pub(super) followed: Option<Followed>,
+    pub(super) view: watch::Sender<View>,
+    pub(super) viewers: BTreeMap<StreamId, ViewerHandle>,
+    /// What its program is started with; gone once it runs.
+    pub(super) launch: Option<Launch>,
+    /// Its processes, as far as a kill has come to know them.
+    pub(super) members: Option<Members>,
+    /// Input of the next owner that came while the owner is handed in. At most one window of it.
+    held: VecDeque<(StreamId, OwnerEpoch, InputOffset, Bytes)>,
+    /// What was told of the owner's input last, and when the next look is due.
+    told: (OwnerEpoch, InputOffset),
+    look_at: Option<u64>,
+    timer: Option<u64>,
+}
+
+/// The hub's side of a stream.
+pub(super) struct ViewerHandle {
+    pub(super) client: ClientId,
+    pub(super) outbox: Outbox,
+    pub(super) end: Option<oneshot::Sender<Detached>>,
+    pub(super) progress: watch::Receiver<ByteOffset>,
+}
+
+impl Entry {
+    pub(super) fn new(core: Session) -> Self {
+        let (view, _) = watch::channel(view_of(&core, false));
+        Self {
+            core,
+            log: None,
+            link: None,
+            followed: None,
+            view,
+            viewers: BTreeMap::new(),
+            launch: None,
+            members: None,
+            held: VecDeque::new(),
+            told: (OwnerEpoch(0), InputOffset(0)),
+            look_at: None,
+            timer: None,
+        }
+    }
+
+    pub(super) fn facts(&self) -> &Facts {
+        self.core.facts()
+    }
+
+    /// How much of the owner's input the holder has written. Not to be asked while an owner is handed in.
+    pub(super) fn applied(&self) -> InputOffset {
+        self.link.as_ref().map_or(InputOffset(0), Link::input_applied)
+    }
+}
+
+fn view_of(core: &Session, removed: bool) -> View {
+    let record = core.facts().record();
+    View {
+        state: record.state,
+        exit: record.exit.clone(),
+        exited_at: record.exited_at,
+        owner_stream: core.owner_stream(),
+        removed,
+    }
+}
+
+impl Sessions {
+    pub(super) fn new(shared: Arc<Shared>, hub: Hub, registry: Registry, table: Table, lock: Lock) -> Self {
+        let launches = Arc::new(Semaphore::new(shared.options.starts_concurrent_max as usize));
+        let mut sessions = Self {
+            hub,
+            registry,
+            entries: BTreeMap::new(),
+            names: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            tombstones: table.tombstones,
+            connections: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            askers: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            removals: BTreeMap::new(),
+            stop_askers: Vec::new(),
+            terminating: false,
+            report: shared.empty_report(),
+            lock,
+            timers: BTreeSet::new(),
+            durable_due: VecDeque::new(),
+            launches,
+            full: false,
+            last_event: EventNumber(0),
+            table_event: EventNumber(0),
+            next_asker: 0,
+            next_stream: 0,
+            end: None,
+            shared,
+        };
+        for tombstone in &sessions.tombstones {
+            if let Some(key) = &tombstone.key {
+                sessions.keys.insert(key.clone(), tombstone.id);
+            }
+        }
+        for (id, facts) in table.sessions {
+            sessions.index(id, &facts);
+            let core = Session::new(facts, sessions.shared.session_limits());
+            sessions.entries.insert(id, Entry::new(core));
+        }
+        sessions
+    }
+
+    pub(super) fn index(&mut self, id: SessionId, facts: &Facts) {
+        let record = facts.record();
+        if record.state != State::Finalized {
+            self.names.insert(record.name.clone(), id);
+        }
+        if let Some(key) = &record.key {
+            self.keys.insert(key.clone(), id);
+        }
+    }
+
+    /// Serves until the daemon is to stop.
+    pub(super) async fn run(mut self, mut messages: mpsc::Receiver<Msg>) -> (Stop, Lock) {
+        let mut tail = self.registry.tail();
+        let mut space = self.shared.journal.space();
+        loop {
+            self.append();
+            if self.last_event.0 - self.table_event.0 >= TABLE_EVENTS {
+                self.save_table();
+            }
+            if self.terminating && self.living() == 0 {
+                self.stop(Stop::Asked);
+            }
+            if let Some(end) = self.end.take() {
+                if self.last_event > self.table_event {
+                    self.save_table();
+                }
+                self.say_goodbye(&end);
+                return (end, self.lock);
+            }
+            let timer = self.timers.first().map(|(due, _)| *due);
+            tokio::select! {
+                message = messages.recv() => {
+                    let Some(message) = message else { return (Stop::Asked, self.lock) };
+                    self.take(message);
+                    while let Ok(message) = messages.try_recv() {
+                        self.take(message);
+                    }
+                }
+                moved = tail.changed() => match moved {
+                    Ok(_) => self.settle(),
+                    Err(error) => self.stop(Stop::Poisoned(error)),
+                },
+                space = space.changed() => self.space(space.state == SpaceState::Full),
+                () = Self::sleep_until(timer), if timer.is_some() => self.tick(),
+            }
+        }
+    }
+
+    async fn sleep_until(due: Option<u64>) {
+        let left = due.unwrap_or(0).saturating_sub(now().boot_ms);
+        tokio::time::sleep(Duration::from_millis(left)).await;
+    }
+
+    /// Gives the journal the transitions that are due; who is refused hears of it.
+    fn append(&mut self) {
+        for (lsn, ticket) in self.registry.pump() {
+            let hub = self.hub.clone();
+            tokio::spawn(async move {
+                if let Err(error) = ticket.await {
+                    hub.tell(Msg::AppendFailed(lsn, error)).await;
+                }
+            });
+        }
+    }
+
+    /// Adds a checkpoint of all sessions to the registry log: a start reads it and the events behind it.
+    fn save_table(&mut self) {
+        self.table_event = self.last_event;
+        let table = Table {
+            daemon_epoch: self.shared.daemon_epoch,
+            sessions: self.entries.iter().map(|(id, entry)| (*id, entry.facts().clone())).collect(),
+            tombstones: self.tombstones.clone(),
+        };
+        self.registry.save(self.last_event, &table);
+    }
+
+    /// The registry log has moved on.
+    fn settle(&mut self) {
+        for (session, number, at) in self.registry.written() {
+            self.last_event = number;
+            self.feed(session, Input::Written(number, at));
+            self.durable_due.push_back((number, session));
+        }
+        let durable = self.registry.durable();
+        while let Some((number, session)) = self.durable_due.pop_front_if(|(number, _)| *number <= durable) {
+            self.feed(session, Input::Durable(number));
+            // Its removal was its last event.
+            let last = !self.durable_due.iter().any(|(_, waiting)| *waiting == session);
+            if last && self.removals.contains_key(&session) {
+                self.drop_log(session);
+            }
+        }
+    }
+
+    fn append_failed(&mut self, lsn: Lsn, error: JournalError) {
+        if is_fatal(&error) {
+            self.stop(Stop::Poisoned(error));
+            return;
+        }
+        if let Some((session, refusal)) = self.registry.failed(lsn, &error) {
+            self.feed(session, Input::Refused(refusal));
+        }
+    }
+
+    /// The daemon ends; the first reason holds.
+    pub(super) fn stop(&mut self, stop: Stop) {
+        self.end.get_or_insert(stop);
+    }
+
+    /// A holder was adopted under a higher epoch. If the lock is gone another daemon took this one's place; if not,
+    /// the registry was older than the holders, and a start above their epochs mends that.
+    fn stale(&mut self, epoch: u64) {
+        let current = self.lock.is_current(&self.shared.dirs.run).unwrap_or(false);
+        tracing::error!(epoch, current, "a holder knows a newer daemon");
+        self.stop(Stop::Stale(epoch));
+    }
+
+    fn not_replaced(&mut self, failed: &UpgradeFailure) {
+        for waiting in std::mem::take(&mut self.stop_askers) {
+            self.refuse(waiting, WireError::upgrade_failed(failed));
+        }
+    }
+
+    fn space(&mut self, full: bool) {
+        self.full = full;
+        if !full {
+            let ids: Vec<SessionId> = self.entries.keys().copied().collect();
+            for id in ids {
+                self.feed(id, Input::Space);
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = now().boot_ms;
+        while let Some((due, id)) = self.timers.first().copied()
+            && due <= now
+        {
+            self.timers.pop_first();
+            if let Some(entry) = self.entries.get_mut(&id) {
+                entry.timer = None;
+            }
+            self.look_at_input(id);
+            self.feed(id, Input::Timeout);
+        }
+    }
+
+    fn take(&mut self, message: Msg) {
+        match message {
+            Msg::Hello { connection, hello, outbox, reply } => {
+                let _ = reply.send(self.hello(connection, hello, outbox));
+            }
+            Msg::Request { connection, id, request, permit } => self.request(connection, id, request, permit),
+            Msg::Attach { connection, id, attach, reply } => self.attach(connection, id, attach, reply),
+            Msg::FromStream(stream, input) => self.stream_said(stream, input),
+            Msg::Closed(connection) => self.closed(connection),
+            Msg::Session(id, input) => self.feed(id, input),
+            Msg::Adopted(id, link) => {
+                if let Some(entry) = self.entries.get_mut(&id) {
+                    entry.link = Some(link);
+                }
+            }
+            Msg::Applied(id) => self.look_at_input(id),
+            Msg::LogCreated(id, created) => self.log_created(id, created),
+            Msg::CreateLog(id) => self.create_log(id),
+            Msg::LogDropped(id) => self.log_dropped(id),
+            Msg::AppendFailed(lsn, error) => self.append_failed(lsn, error),
+            Msg::Poisoned(error) => self.stop(Stop::Poisoned(error)),
+            Msg::Inject(id, answers) => {
+                if let Some(link) = self.entries.get(&id).and_then(|entry| entry.link.as_ref()) {
+                    link.inject(&answers);
+                }
+            }
+            Msg::Found(id, members, found) => {
+                if let Some(entry) = self.entries.get_mut(&id) {
+                    entry.members = Some(members);
+                }
+                self.feed(id, Input::Found(found));
+            }
+            Msg::LeftEnded(id) => self.left_ended(id),
+            Msg::Probed(id, probe) => self.decide(id, probe),
+            Msg::Stale(epoch) => self.stale(epoch),
+            Msg::Checked(Ok(binary)) => self.stop(Stop::Replaced(binary)),
+            Msg::Checked(Err(failed)) => self.not_replaced(&failed),
+            Msg::Stop => self.stop(Stop::Asked),
+        }
+    }
+
+    /// Lets a session take an input in, and carries out what follows.
+    pub(super) fn feed(&mut self, id: SessionId, input: Input) {
+        let now = now();
+        let mut out = Vec::new();
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.core.handle(now, input, &mut out);
+        self.carry_out(id, out);
+        self.publish(id);
+    }
+
+    /// Shows what changed to the tasks around the session.
+    pub(super) fn publish(&mut self, id: SessionId) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let view = view_of(&entry.core, false);
+        entry.view.send_if_modified(|shown| {
+            let changed = shown.state != view.state || shown.owner_stream != view.owner_stream;
+            *shown = view;
+            changed
+        });
+        if let (Some(followed), Some(log)) = (&entry.followed, &entry.log) {
+            let end = ByteOffset(stream::written(log).offset.0);
+            followed.answers(end, !entry.core.terminal_answers());
+        }
+        let due = [entry.core.poll_timeout(), entry.look_at].into_iter().flatten().min();
+        if due != entry.timer {
+            if let Some(timer) = entry.timer.take() {
+                self.timers.remove(&(timer, id));
+            }
+            if let Some(due) = due {
+                self.timers.insert((due, id));
+                entry.timer = Some(due);
+            }
+        }
+        self.take_held_input(id);
+    }
+
+    pub(super) fn asker(&mut self, waiting: Waiting) -> Asker {
+        self.next_asker += 1;
+        let asker = Asker(self.next_asker);
+        self.askers.insert(asker, waiting);
+        asker
+    }
+
+    fn hello(&mut self, id: ConnectionId, hello: Hello, outbox: Outbox) -> Result<Bytes, WireError> {
+        let client = hello.client_id.clone();
+        if !self.clients.contains_key(&client) && self.clients.len() >= self.shared.options.clients_max as usize {
+            return Err(WireError::clients_limit());
+        }
+        if hello.role == Role::Control {
+            self.replace_control(&client);
+        }
+        let connection = Connection { client: client.clone(), role: hello.role, outbox, stream: None };
+        self.connections.insert(id, connection);
+        self.clients.entry(client.clone()).or_default().insert(id);
+        let owned = self.owned_by(&client);
+        for session in &owned {
+            self.feed(*session, Input::ClientHere(client.clone()));
+        }
+        Ok(json_frame(&StreamMessage::HelloOk(self.shared.hello_ok(hello.id, owned))))
+    }
+
+    /// A client has one control connection: a half-dead one must not keep its successor out.
+    fn replace_control(&mut self, client: &ClientId) {
+        let former = self.clients.get(client).into_iter().flatten();
+        for connection in former.filter_map(|id| self.connections.get(id)) {
+            if connection.role == Role::Control {
+                let event = protocol::ControlEvent::Detached { code: abide_wire::Code::ClientReplaced, restart: false };
+                connection.outbox.push(&[json_frame(&protocol::ControlMessage::Event(event))]);
+                connection.outbox.close();
+            }
+        }
+    }
+
+    fn owned_by(&self, client: &ClientId) -> Vec<SessionId> {
+        let owned = |entry: &&Entry| entry.facts().record().owner.as_ref() == Some(client);
+        self.entries.values().filter(owned).map(|entry| entry.facts().id()).collect()
+    }
+
+    fn closed(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.remove(&id) else { return };
+        if let Some(stream) = connection.stream {
+            self.stream_gone(stream);
+        }
+        let Some(connections) = self.clients.get_mut(&connection.client) else { return };
+        connections.remove(&id);
+        if connections.is_empty() {
+            self.clients.remove(&connection.client);
+            for session in self.owned_by(&connection.client) {
+                self.feed(session, Input::ClientGone(connection.client.clone()));
+            }
+        }
+    }
+
+    fn stream_gone(&mut self, stream: StreamId) {
+        if let Some(session) = self.streams.remove(&stream) {
+            if let Some(entry) = self.entries.get_mut(&session) {
+                entry.viewers.remove(&stream);
+            }
+            self.feed(session, Input::StreamGone(stream));
+        }
+    }
+
+    fn stream_said(&mut self, stream: StreamId, input: StreamInput) {
+        let Some(session) = self.streams.get(&stream).copied() else { return };
+        let Some(entry) = self.entries.get_mut(&session) else { return };
+        match input {
+            StreamInput::Bytes { epoch, offset, bytes } => {
+                self.input(session, stream, epoch, offset, bytes);
+                self.look_soon(session);
+            }
+            StreamInput::Resize(size) => {
+                let Some(client) = entry.viewers.get(&stream).map(|viewer| viewer.client.clone()) else { return };
+                if let Some(size) = known_size(size.cols, size.rows, (size.xpixel, size.ypixel)) {
+                    self.feed(
+                        session,
+                        Input::Request { asker: None, client, owner_epoch: None, op: Op::Resize(Some(size)) },
+                    );
+                }
+            }
+            StreamInput::InputState => self.tell_applied(session, true),
+            StreamInput::Detach => self.end_stream(session, stream, Detached::new(abide_wire::Code::Detached)),
+        }
+    }
+
+    pub(super) fn end_stream(&mut self, session: SessionId, stream: StreamId, detached: Detached) {
+        let viewer = self.entries.get_mut(&session).and_then(|entry| entry.viewers.get_mut(&stream));
+        if let Some(end) = viewer.and_then(|viewer| viewer.end.take()) {
+            let _ = end.send(detached);
+        }
+    }
+
+    /// Passes input of the owner on to the holder, or says why not.
+    fn input(&mut self, id: SessionId, stream: StreamId, epoch: OwnerEpoch, offset: InputOffset, bytes: Bytes) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let applied = entry.applied();
+        match entry.core.input(stream, epoch, offset, bytes.len(), applied) {
+            Ok(Some(known)) => {
+                if let Some(link) = &entry.link
+                    && known < bytes.len()
+                {
+                    link.input(epoch, InputOffset(offset.0 + known as u64), &bytes[known..]);
+                }
+            }
+            Ok(None) => entry.held.push_back((stream, epoch, offset, bytes)),
+            Err(error) => {
+                if let Some(viewer) = entry.viewers.get(&stream) {
+                    let place = error.number("input_offset").unwrap_or(offset.0);
+                    let error = error.with("input_offset", place);
+                    viewer.outbox.push(&[json_frame(&tagged(ErrorMessage { id: None, error }))]);
+                }
+            }
+        }
+    }
+
+    /// The owner was handed in: what it sent meanwhile goes on.
+    fn take_held_input(&mut self, id: SessionId) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        if entry.held.is_empty() || entry.core.is_handing_over() {
+            return;
+        }
+        for (stream, epoch, offset, bytes) in std::mem::take(&mut entry.held) {
+            self.input(id, stream, epoch, offset, bytes);
+        }
+        self.look_soon(id);
+    }
+
+    /// Arranges for the owner to be told of its input.
+    fn look_soon(&mut self, id: SessionId) {
+        let now = now().boot_ms;
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let (_, end) = entry.core.input_end();
+        let bulk = end.0.saturating_sub(entry.told.1.0) >= APPLIED_BYTES;
+        let due = now + if bulk { APPLIED_LOOK_MS } else { APPLIED_MS };
+        if entry.look_at.is_none_or(|at| at > due) {
+            entry.look_at = Some(due);
+            self.publish(id);
+        }
+    }
+
+    /// Looks whether input was applied, tells the owner if it is time to, and looks again while some is under way.
+    fn look_at_input(&mut self, id: SessionId) {
+        let now = now().boot_ms;
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        if entry.core.is_handing_over() {
+            return;
+        }
+        let (epoch, end) = entry.core.input_end();
+        let applied = entry.applied();
+        let told = if entry.told.0 == epoch { entry.told.1 } else { InputOffset(0) };
+        let due = entry.look_at.is_some_and(|at| at <= now);
+        if due || applied.0.saturating_sub(told.0) >= APPLIED_BYTES {
+            self.tell_applied(id, false);
+        }
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        if due {
+            entry.look_at = None;
+        }
+        if applied < end && entry.look_at.is_none() {
+            let bulk = end.0 - applied.0 >= APPLIED_BYTES;
+            entry.look_at = Some(now + if bulk { APPLIED_LOOK_MS } else { APPLIED_MS });
+        }
+        self.publish(id);
+    }
+
+    /// Tells the owner's stream how much of its input was applied, if that has moved or `always`.
+    fn tell_applied(&mut self, id: SessionId, always: bool) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        if entry.core.is_handing_over() {
+            return;
+        }
+        let (epoch, _) = entry.core.input_end();
+        let now = (epoch, entry.applied());
+        if now == entry.told && !always {
+            return;
+        }
+        entry.told = now;
+        if let Some(viewer) = entry.core.owner_stream().and_then(|stream| entry.viewers.get(&stream)) {
+            let told = InputApplied { owner_epoch: now.0, input_offset: now.1, is_final: false };
+            viewer.outbox.push(&[json_frame(&StreamMessage::InputApplied(told))]);
+        }
+    }
+
+    /// Tells everybody that the daemon ends; what they do next depends on whether another one follows.
+    fn say_goodbye(&mut self, end: &Stop) {
+        let restart = end.is_followed();
+        for waiting in std::mem::take(&mut self.stop_askers) {
+            self.answer_now(waiting, protocol::Nothing {});
+        }
+        let detached = Detached { restart, ..Detached::new(abide_wire::Code::DaemonStopping) };
+        let streams: Vec<(StreamId, SessionId)> = self.streams.iter().map(|(s, id)| (*s, *id)).collect();
+        for (stream, session) in streams {
+            self.end_stream(session, stream, detached.clone());
+        }
+        for (_, waiting) in std::mem::take(&mut self.askers) {
+            self.refuse(waiting, WireError::stopping(restart));
+        }
+        for connection in self.connections.values().filter(|connection| connection.role == Role::Control) {
+            let event = protocol::ControlEvent::Detached { code: abide_wire::Code::DaemonStopping, restart };
+            connection.outbox.push(&[json_frame(&protocol::ControlMessage::Event(event))]);
+            connection.outbox.close();
+        }
+    }
+}
+
+/// Columns and rows that a client said; `None` if either is unknown.
+pub(super) fn known_size(cols: u16, rows: u16, pixels: (u16, u16)) -> Option<Size> {
+    (cols > 0 && rows > 0).then_some(Size { cols, rows, pixels })
+}
+
+/// Whether this error means that the journal takes nothing more.
+pub(super) fn is_fatal(error: &JournalError) -> bool {
+    matches!(error, JournalError::Poisoned(_) | JournalError::Unknown { .. } | JournalError::Closed)
+}
+
+/// What a connection is told of this daemon.
+impl Shared {
+    fn hello_ok(&self, id: RequestId, owned: Vec<SessionId>) -> HelloOk {
+        HelloOk {
+            id,
+            version: protocol::limits::VERSION,
+            daemon_id: self.daemon_id.clone(),
+            daemon_epoch: self.daemon_epoch,
+            boot_id: self.boot.to_string(),
+            daemon_version: self.version.clone(),
+            limits: protocol::Limits::new(self.options.observers_max),
+            owned,
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! What the daemon says on a control connection.
+
+use abide_wire::{Code, RequestId};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+use super::error::{ErrorMessage, WireError};
+use super::hello::HelloOk;
+use super::stream::Mode;
+use crate::ids::{ByteOffset, ClientId, DaemonEpoch, InputOffset, OwnerEpoch, SessionId};
+use crate::record::Record;
+
+/// Any message on a control connection.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ControlMessage {
+    /// The answer to the hello.
+    HelloOk(HelloOk),
+    /// A request succeeded.
+    Ok {
+        /// Which request.
+        id: RequestId,
+        /// What it brought: the `Answer` of its [`Request`](super::Request).
+        result: Value,
+    },
+    /// A request failed, or the connection is about to be closed (then without an id).
+    Error(ErrorMessage),
+    /// Something happened.
+    Event(ControlEvent),
+}
+
+/// An answer to one request, as the daemon makes it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Answer<T> {
+    /// It succeeded.
+    Ok {
+        /// Which request.
+        id: RequestId,
+        /// What it brought.
+        result: T,
+    },
+    /// It failed.
+    Error(ErrorMessage),
+}
+
+impl<T> Answer<T> {
+    /// The answer that carries this outcome.
+    pub fn new(id: RequestId, outcome: Result<T, WireError>) -> Self {
+        match outcome {
+            Ok(result) => Self::Ok { id, result },
+            Err(error) => Self::Error(ErrorMessage { id: Some(id), error }),
+        }
+    }
+}
+
+/// An event on a control connection.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum ControlEvent {
+    /// The connection is about to be closed: `CLIENT_REPLACED` or `DAEMON_STOPPING`.
+    Detached {
+        /// Why.
+        code: Code,
+        /// Whether another daemon follows.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        restart: bool,
+    },
+}
+
+/// Answer to `create`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Created {
+    /// False if a session with the key existed; it is the one returned.
+    pub created: bool,
+    /// The session.
+    pub session: Record,
+}
+
+/// Answer to `list`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Listed {
+    /// By id.
+    pub sessions: Vec<Record>,
+    /// There are more behind this id: `after` of the next request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<SessionId>,
+}
+
+/// Answer to `inspect`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Inspected {
+    /// The session.
+    pub session: Record,
+    /// Who sees it.
+    pub streams: Vec<StreamInfo>,
+}
+
+/// One stream of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamInfo {
+    /// Whose it is.
+    pub client_id: ClientId,
+    /// What it may do.
+    pub mode: Mode,
+    /// Up to where it was sent.
+    pub offset: ByteOffset,
+}
+
+/// Answer to `kill`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Killed {
+    /// Names the kill: the same again for a repeated request.
+    pub kill_id: String,
+    /// When SIGKILL is due, wall clock in milliseconds since 1970.
+    pub deadline_ms: u64,
+    /// True if a kill was under way, or the program had ended.
+    pub already: bool,
+}
+
+/// Answer to a request that brings nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nothing {}
+
+/// Answer to `resize`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resized {
+    /// Columns now.
+    pub cols: u16,
+    /// Rows now.
+    pub rows: u16,
+}
+
+/// Answer to `takeover`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenOver {
+    /// The epoch of the new owner.
+    pub owner_epoch: OwnerEpoch,
+    /// Input applied in it: 0, unless the client owned the session already.
+    pub input_applied: InputOffset,
+}
+
+/// Answer to `release`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Released {
+    /// The epoch that began.
+    pub owner_epoch: OwnerEpoch,
+}
+
+/// Answer to `recovery_report`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RecoveryReport {
+    /// Which start.
+    pub daemon_epoch: DaemonEpoch,
+    /// The machine's boot.
+    pub boot_id: String,
+    /// When it began, wall clock in milliseconds since 1970.
+    pub at: u64,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+    /// Why an upgrade was refused, if this start followed one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<UpgradeFailure>,
+    /// What became of each session that had not ended.
+    pub sessions: Vec<ReportEntry>,
+}
+
+/// Why an upgrade did not happen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpgradeFailure {
+    /// `check` or `start`.
+    pub phase: String,
+    /// One sentence.
+    pub reason: String,
+}
+
+/// What a start of the daemon made of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EntryOutcome {
+    /// Its program runs on.
+    Alive,
+    /// Its program had ended; its status is known.
+    Ended,
+    /// Its holder was gone, and processes of it were left.
+    Zombie,
+    /// Its program is gone.
+    Unrecoverable,
+    /// A program without a record.
+    Orphan,
+    /// Its holder could not be asked yet.
+    Pending,
+}
+
+/// How much output is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Lost {
+    /// How many bytes; `None` (null) where nobody can know.
+    pub bytes: Option<u64>,
+}
+
+/// One session in a recovery report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportEntry {
+    /// Which.
+    pub session: SessionId,
+    /// Its name.
+    pub name: String,
+    /// What became of it.
+    pub outcome: EntryOutcome,
+    /// The failure, for outcomes that are one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Code>,
+    /// Missing output; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub lost_bytes: Option<Lost>,
+    /// More for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// A field that is there says something, null included.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Lost>, D::Error> {
+    Lost::deserialize(deserializer).map(Some)
+}

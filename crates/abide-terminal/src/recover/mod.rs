@@ -1,0 +1,8 @@
+//! What a starting daemon makes of the sessions and holders that it finds.
+
+mod decide;
+
+pub use decide::{
+    AfterLoss, Child, Decision, ExitFile, ExitSource, Facts, HolderEffect, Missing, Orphans, Outcome, Pong, Probe,
+    Session, SessionEffect, Stage, decide, next_epoch,
+};

@@ -1,0 +1,72 @@
+//! Attaching a stream: claim, resize, answer, each when it is due.
+
+use super::core::{Session, Then, Viewer};
+use super::io::{Asker, Attach, Attached, Input, Now, Output, Reply};
+use crate::protocol::{Mode, WireError};
+use crate::record::{Cause, State};
+
+/// How long an attach waits for a program that is being started, in milliseconds.
+const ATTACH_WAIT_MS_MAX: u64 = 5_000;
+
+impl Session {
+    pub(super) fn attach(&mut self, now: Now, asker: Asker, attach: Attach, out: &mut Vec<Output>) {
+        let state = self.facts.state();
+        if state == State::Starting {
+            self.waiting.push((now.boot_ms + ATTACH_WAIT_MS_MAX, Input::Attach(asker, attach)));
+            return;
+        }
+        let living = state < State::Exited;
+        if living && attach.mode == Mode::Owner {
+            if !self.owns(&attach.client) {
+                if self.facts.record().owner.is_some() {
+                    let connected = self.grace_until.is_none();
+                    let error = WireError::session_owned(self.facts.record(), connected);
+                    out.push(Output::Answer(asker, Reply::Error(error)));
+                    return;
+                }
+                let client = attach.client.clone();
+                self.change_owner(Some(client), Cause::Claimed, Some(Input::Attach(asker, attach)), out);
+                return;
+            }
+            if state == State::Running
+                && let Some(size) = attach.size
+                && self.differs(size)
+            {
+                self.record_size(size, Then::Again(Box::new(Input::Attach(asker, attach))), out);
+                return;
+            }
+        }
+        let mode = if living { attach.mode } else { Mode::Observer };
+        if mode == Mode::Observer && self.observers() >= self.limits.observers_max {
+            let error = WireError::observers_limit(self.limits.observers_max);
+            out.push(Output::Answer(asker, Reply::Error(error)));
+            return;
+        }
+        if mode == Mode::Owner {
+            self.replace_owner_streams(out);
+        }
+        self.streams.insert(attach.stream, Viewer { client: attach.client, mode });
+        out.push(Output::Answer(asker, Reply::Attached(Attached { mode, former: self.former })));
+    }
+
+    fn replace_owner_streams(&mut self, out: &mut Vec<Output>) {
+        self.streams.retain(|id, viewer| {
+            let replaced = viewer.mode == Mode::Owner;
+            if replaced {
+                out.push(Output::Replaced(*id));
+            }
+            !replaced
+        });
+    }
+
+    pub(super) fn give_up_waiting(&mut self, now: Now, out: &mut Vec<Output>) {
+        let record = self.facts.record();
+        self.waiting.retain(|(until, input)| {
+            let over = *until <= now.boot_ms;
+            if over && let Input::Attach(asker, _) = input {
+                out.push(Output::Answer(*asker, Reply::Error(WireError::starting(record))));
+            }
+            !over
+        });
+    }
+}

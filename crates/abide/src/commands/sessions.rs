@@ -1,0 +1,78 @@
+//! Commands that list, describe and remove sessions.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+
+use abide_terminal::State;
+use abide_terminal::protocol::{Inspect, List, Remove, SessionRef};
+use abide_wire::Code;
+use clap::CommandFactory as _;
+
+use super::{Outcome, printed};
+use crate::args::{self, Cli, Global};
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::format::{self, Format};
+
+/// States of a session that has not ended for good.
+const LIVE: [State; 4] = [State::Starting, State::Running, State::Terminating, State::Exited];
+
+/// Bare `abide`: the sessions, and what to do next.
+pub(crate) fn overview(global: &Global) -> Outcome {
+    let ls = args::Ls { all: false, label: Vec::new(), no_start: false };
+    let status = ls_of(global, &ls)?;
+    if global.output == Format::Table && !global.quiet {
+        let _ = writeln!(io::stderr(), "\nabide run          start a session\nabide attach NAME  return to one");
+    }
+    Ok(status)
+}
+
+pub(crate) fn ls(global: &Global, ls: &args::Ls) -> Outcome {
+    ls_of(global, ls)
+}
+
+fn ls_of(global: &Global, ls: &args::Ls) -> Outcome {
+    let mut context = Context::new(global, !ls.no_start)?;
+    let labels: BTreeMap<String, String> = ls.label.iter().cloned().collect();
+    let states = (!ls.all).then(|| LIVE.to_vec());
+    let records = context.list(&List { labels, states, ..List::default() })?;
+    printed(format::sessions(&mut io::stdout().lock(), global.output, &records, format::now_ms()))
+}
+
+pub(crate) fn inspect(global: &Global, inspect: &args::Inspect) -> Outcome {
+    let mut context = Context::new(global, true)?;
+    let session = SessionRef::Id(context.named_or_only(inspect.name.as_ref())?.id);
+    let inspected = context.call(Inspect { session })?;
+    printed(format::value(&mut io::stdout().lock(), global.output, &inspected))
+}
+
+pub(crate) fn rm(global: &Global, rm: &args::Rm) -> Outcome {
+    let mut context = Context::new(global, true)?;
+    let mut sessions: Vec<(SessionRef, String)> =
+        rm.names.iter().map(|name| (name.clone(), name.to_string())).collect();
+    if rm.all_finalized {
+        let ended = context.list(&List { states: Some(vec![State::Finalized]), ..List::default() })?;
+        sessions.extend(ended.into_iter().map(|record| (SessionRef::Id(record.id), record.name)));
+    } else if sessions.is_empty() {
+        let only = context.named_or_only(None)?;
+        sessions.push((SessionRef::Id(only.id), only.name));
+    }
+    for (session, name) in sessions {
+        match context.call(Remove { session }) {
+            Ok(_) => {}
+            // Somebody else was quicker.
+            Err(gone) if rm.all_finalized && gone.code() == Code::SessionGone => {}
+            Err(failure) => return Err(failure.about(name)),
+        }
+        if !global.quiet {
+            printed(writeln!(io::stdout(), "removed {name}"))?;
+        }
+    }
+    Ok(0)
+}
+
+pub(crate) fn completions(shell: clap_complete::Shell) -> Outcome {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "abide", &mut script);
+    printed(io::stdout().write_all(&script)).map_err(|failure: Failure| failure.about("completions"))
+}

@@ -1,0 +1,192 @@
+//! `abide up`: from the configuration to a daemon that serves, and what follows its end.
+
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd, AsRawFd as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use abide_holder::Inherited;
+use abide_terminal::client::connect;
+use abide_terminal::daemon::{self, Daemon, End, Formats, Start};
+use abide_terminal::dirs::SOCKET;
+use abide_terminal::options::{self, Options};
+use abide_terminal::program::Account;
+use abide_terminal::protocol::{UpgradeFailure, WireError};
+use abide_wire::Code;
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::json;
+
+use super::Outcome;
+use crate::args;
+use crate::context::{start_daemon, state_dir};
+use crate::failure::Failure;
+
+/// How long a daemon that has the lock may stay silent before a second one gives up.
+const SILENT_TIME: Duration = Duration::from_secs(5);
+
+/// Between two looks whether it answers.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// The bounds of `oom_score_adj`.
+const OOM_RANGE: std::ops::RangeInclusive<i32> = -1_000..=1_000;
+
+pub(crate) fn up(up: &args::Up) -> Outcome {
+    let options = configuration()?;
+    if up.check {
+        let formats = serde_json::to_string(&Formats::own()).map_err(|error| Failure::system("formats", &error))?;
+        return super::printed(writeln!(io::stdout(), "{formats}"));
+    }
+    let state = state_dir()?;
+    if !up.foreground {
+        return background(&state, &options);
+    }
+    if up.own_session {
+        // A process that leads its session already keeps it.
+        let _ = rustix::process::setsid();
+    }
+    let socket = state.join(&options.terminal.socket_dir).join(SOCKET);
+    let start = prepare(up, options, state)?;
+    let locked = Daemon::lock(start);
+    let daemon = match locked {
+        Err(daemon::Error::Locked(owner)) => return await_other(&socket, &daemon::Error::Locked(owner)),
+        other => other.map_err(|error| failed(&error))?,
+    };
+    let inherited = daemon.inherited().clone();
+    let end = daemon.run(|epoch| {
+        let line = json!({"ready": true, "pid": std::process::id(), "daemon_epoch": epoch, "socket": socket});
+        // Whoever started it may have gone.
+        let _ = writeln!(io::stdout(), "{line}");
+    });
+    match end.map_err(|error| failed(&error))? {
+        End::Stopped => Ok(0),
+        End::Anew { lock, listener, upgrade } => anew(&lock, &listener, &inherited, &upgrade),
+    }
+}
+
+/// Starts a daemon that outlives this command, or finds that one runs.
+fn background(state: &Path, options: &Options) -> Outcome {
+    let socket = state.join(&options.terminal.socket_dir).join(SOCKET);
+    if connect(&socket).is_ok() {
+        return super::printed(writeln!(io::stdout(), "{}", json!({"ready": true, "already": true, "socket": socket})));
+    }
+    let line = start_daemon(state).map_err(|error| Failure::system("the daemon", &error))?;
+    super::printed(write!(io::stdout(), "{line}"))
+}
+
+/// The configuration: file, then environment.
+fn configuration() -> Result<Options, Failure> {
+    let home = Account::of_user(rustix::process::getuid().as_raw());
+    let home = home.map_err(|error| Failure::system("the password database", &error))?.home;
+    let path = options::file_path(|name| std::env::var_os(name), &home);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => Some(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(Failure::system(&path.display().to_string(), &error)),
+    };
+    let file = text.as_deref().map(|text| (path.as_path(), text));
+    Options::load(file, std::env::vars_os(), []).map_err(|error| Failure::usage(error.to_string()))
+}
+
+/// Collects what a daemon is started with, and makes this process one that programs do not notice.
+fn prepare(up: &args::Up, options: Options, state: PathBuf) -> Result<Start, Failure> {
+    log_to_stderr();
+    let found = match &up.inherited {
+        Some(json) => serde_json::from_str(json).map_err(|error| Failure::usage(format!("--inherited: {error}")))?,
+        None => Inherited::read().map_err(|error| Failure::system("/proc/self", &error))?,
+    };
+    be_a_daemon(&found, options.terminal.oom_score_adj);
+    let journal = options.journal;
+    let number = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let dir = journal.dir.clone().unwrap_or_else(|| state.join("journal"));
+    Ok(Start {
+        journal: abide_journal::Options {
+            segment_bytes: journal.segment_bytes,
+            record_bytes_max: journal.record_bytes_max,
+            append_bytes_max: journal.append_bytes_max,
+            queue_bytes_max: number(journal.queue_bytes_max),
+            tail_cache_bytes: number(journal.tail_cache_bytes),
+            sync_interval_ms: journal.sync_interval_ms,
+            index_interval_bytes: journal.index_interval_bytes,
+            checkpoint_inline_bytes_max: journal.checkpoint_inline_bytes_max,
+            disk_reserve_bytes: journal.disk_reserve_bytes,
+            bytes_max: journal.bytes_max,
+            logs_max: journal.logs_max as usize,
+            ..abide_journal::Options::new(dir)
+        },
+        options: options.terminal,
+        state_dir: state,
+        runtime_dir: std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from),
+        environment: std::env::vars_os().collect(),
+        inherited: found,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        lock_fd: up.lock_fd,
+        listen_fd: up.listen_fd,
+        upgrade: up.upgrade_failed.as_deref().and_then(|json| serde_json::from_str(json).ok()),
+    })
+}
+
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("ABIDE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    // A second subscriber is refused; there is only this one.
+    let _ = tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false).with_env_filter(filter).try_init();
+}
+
+/// Files of this user alone, as many descriptors as allowed, and a weight that keeps holders and programs alive longer.
+fn be_a_daemon(found: &Inherited, oom_score_adj: i32) {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    let weight = (found.oom_score_adj + oom_score_adj).clamp(*OOM_RANGE.start(), *OOM_RANGE.end());
+    // Lowering it takes a privilege; then it stays.
+    let _ = std::fs::write("/proc/self/oom_score_adj", weight.to_string());
+}
+
+/// Another daemon has the lock: it serves, or will soon, or hangs.
+fn await_other(socket: &Path, error: &daemon::Error) -> Outcome {
+    let deadline = Instant::now() + SILENT_TIME;
+    loop {
+        if connect(socket).is_ok() {
+            return super::printed(writeln!(
+                io::stdout(),
+                "{}",
+                json!({"ready": true, "already": true, "socket": socket})
+            ));
+        }
+        if Instant::now() >= deadline {
+            return Err(failed(error));
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
+}
+
+fn failed(error: &daemon::Error) -> Failure {
+    let code = match error {
+        daemon::Error::Dirs(error) => error.code().unwrap_or(Code::Internal),
+        daemon::Error::Journal(abide_journal::Error::Full) => Code::JournalFull,
+        daemon::Error::Journal(_) | daemon::Error::Registry(_) | daemon::Error::Format(_) => Code::JournalFailed,
+        daemon::Error::Stale(_) => Code::StaleDaemon,
+        daemon::Error::Locked(_) | daemon::Error::Os { .. } => Code::Internal,
+    };
+    Failure::new(WireError::new(code, error.to_string())).with_status(1)
+}
+
+/// Executes this program in its own place: the lock and the listening socket stay open, so nobody gets in between.
+fn anew(lock: impl AsFd, listener: impl AsFd, inherited: &Inherited, upgrade: &UpgradeFailure) -> Outcome {
+    let json = |value: serde_json::Result<String>| value.map_err(|error| Failure::system("restart", &error));
+    let (lock, listener) = (lock.as_fd(), listener.as_fd());
+    fcntl_setfd(lock, FdFlags::empty()).map_err(|errno| Failure::system("lock", &errno))?;
+    fcntl_setfd(listener, FdFlags::empty()).map_err(|errno| Failure::system("socket", &errno))?;
+    let error = Command::new(abide_holder::SELF)
+        .args(["up", "--foreground"])
+        .arg(format!("--lock-fd={}", lock.as_raw_fd()))
+        .arg(format!("--listen-fd={}", listener.as_raw_fd()))
+        .arg(format!("--inherited={}", json(serde_json::to_string(inherited))?))
+        .arg(format!("--upgrade-failed={}", json(serde_json::to_string(upgrade))?))
+        .exec();
+    Err(Failure::system("the daemon cannot execute itself", &error))
+}

@@ -1,0 +1,51 @@
+//! `abide`: the command line, and the wiring of the daemon. No logic of its own.
+
+mod args;
+mod commands;
+mod context;
+mod failure;
+mod format;
+mod window;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Cli, Command};
+use failure::Failure;
+use format::Format;
+
+fn main() -> ExitCode {
+    let Cli { global, command } = Cli::parse();
+    let outcome = match command {
+        None => commands::overview(&global),
+        Some(Command::Run(run)) => commands::run(&global, run),
+        Some(Command::Attach(attach)) => commands::attach(&global, attach),
+        Some(Command::Ls(ls)) => commands::ls(&global, &ls),
+        Some(Command::Logs(logs)) => commands::logs(&global, &logs),
+        Some(Command::Kill(kill)) => commands::kill(&global, &kill),
+        Some(Command::Rm(rm)) => commands::rm(&global, &rm),
+        Some(Command::Inspect(inspect)) => commands::inspect(&global, &inspect),
+        Some(Command::Up(up)) => commands::up(&up),
+        Some(Command::Hold) => return abide_holder::hold_from_fd_3(),
+        Some(Command::Restart(restart)) => commands::restart(&global, restart),
+        Some(Command::Stop(stop)) => commands::stop(&global, &stop),
+        Some(Command::Completions { shell }) => commands::completions(shell),
+    };
+    match outcome {
+        Ok(status) => ExitCode::from(status),
+        Err(failure) => report(&failure, global.output),
+    }
+}
+
+/// Tells a failure on standard error, and its exit status.
+fn report(failure: &Failure, format: Format) -> ExitCode {
+    let line = match format {
+        Format::Table => failure.line(),
+        Format::Json | Format::Jsonl => failure.object(),
+    };
+    // With standard error gone there is nobody to tell; the status still says it.
+    let _ = writeln!(std::io::stderr(), "{line}");
+    ExitCode::from(failure.status())
+}
