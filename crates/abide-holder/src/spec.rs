@@ -198,7 +198,8 @@ mod tests {
 
     #[test]
     fn values_out_of_range_are_named() {
-        let wrong: [(&str, fn(&mut Spec)); 9] = [
+        type Wrong = (&'static str, fn(&mut Spec));
+        let wrong: [Wrong; 9] = [
             ("incarnation", |spec| spec.incarnation = 0),
             ("command", |spec| spec.command.clear()),
             ("args", |spec| spec.args.clear()),

@@ -60,7 +60,7 @@ fn a_resend_to_another_daemon_is_cut_too() {
     let mut last = session.adopt(u64::from(rounds) + 2);
     last.take();
     assert_eq!(daemon.header_now().input_applied, all.len() as u64);
-    assert!(daemon.text().ends_with(&all[all.len() - 100..]), "{}", daemon.text());
+    assert_eq!(daemon.text(), all);
     assert_eq!(daemon.from, 6 + all.len() as u64, "each byte once");
     println!("{rounds} daemons, {resent} bytes sent again");
 }
