@@ -179,7 +179,8 @@ impl Model {
             .or_else(|| differ("rest", &self.rest(), &other.rest()))
     }
 
-    /// Gives back the memory kept for lines to come. For a session that has become quiet.
+    /// Gives the memory kept for lines to come back to the allocator, for other models to use. For a session that has
+    /// become quiet.
     pub fn compact(&mut self) {
         self.engine.grid_mut().truncate();
         if let Some(main) = &mut self.engine.covered {

@@ -47,7 +47,6 @@ impl QueryFilter {
                 self.open = false;
                 out.extend_from_slice(bytes);
             }
-            Token::Control(_) => {}
             Token::Cancelled(bytes) => {
                 self.open = !matches!(bytes.last(), Some(0x18 | 0x1a));
                 self.pass(bytes, out);
@@ -71,7 +70,7 @@ impl QueryFilter {
                 }
             }
             Token::LongPart(bytes) if !self.dropping => self.long(bytes, out),
-            Token::LongPart(_) => {}
+            Token::LongPart(_) | Token::Control(_) => {}
             Token::LongEnd => {
                 self.open = !self.dropping && !is_ended(&self.tail);
                 self.dropping = false;

@@ -13,6 +13,12 @@ fn model(size: Size) -> Model {
     Model::new(size, HISTORY_LINES)
 }
 
+fn happen_all(model: &mut Model, happenings: &[Happening]) {
+    for happening in happenings {
+        happen(model, happening);
+    }
+}
+
 fn happen(model: &mut Model, happening: &Happening) {
     match happening {
         Happening::Output(bytes) => model.feed(bytes).unwrap(),
@@ -64,7 +70,7 @@ fn of_real_programs_at_every_byte_of_a_sample() {
                         let mut whole = check(&all).unwrap();
                         for model in [&mut again, &mut whole] {
                             model.feed(&bytes[offset..]).unwrap();
-                            recording.happenings[at + 1..].iter().for_each(|later| happen(model, later));
+                            happen_all(model, &recording.happenings[at + 1..]);
                         }
                         same(&whole, &again)
                             .unwrap_or_else(|why| panic!("{} from {at}/{offset}: {why}", recording.name));
@@ -88,7 +94,7 @@ proptest! {
         rest in prop::collection::vec(happening(), 0..12),
     ) {
         let mut all = model(Size { cols, rows });
-        before.iter().for_each(|happening| happen(&mut all, happening));
+        happen_all(&mut all, &before);
         let mut again = check(&all).map_err(TestCaseError::fail)?;
         for happening in &rest {
             let parts = match happening {
@@ -115,7 +121,7 @@ proptest! {
         there in prop::collection::vec(happening(), 1..30),
     ) {
         let mut model = Model::new(Size { cols, rows }, 0);
-        here.iter().for_each(|happening| happen(&mut model, happening));
+        happen_all(&mut model, &here);
         let size = model.size();
         let mut used = Model::new(size, 0);
         for happening in &there {

@@ -108,7 +108,7 @@ fn nothing_of_these() {
 
 #[test]
 fn the_clipboard_for_observers_only() {
-    let long = [b"a\x1b]52;c;", &[b'Q'; 20_000][..], b"\x1b\\b"].concat();
+    let long = [&b"a\x1b]52;c;"[..], &b"Q".repeat(20_000)[..], b"\x1b\\b"].concat();
     for (output, without) in [(&b"a\x1b]52;c;YWJj\x07b"[..], b"ab"), (b"a\x1b]52;;YWJj\x1b\\b", b"ab"), (&long, b"ab")]
     {
         for step in [1, 2, 7, 4_096, output.len()] {
@@ -171,7 +171,9 @@ proptest! {
     #[test]
     fn and_the_screen_stays_the_same(happenings in prop::collection::vec(happening(), 1..40), step in 1_usize..20) {
         let output = |happening: &Happening| if let Happening::Output(bytes) = happening { bytes.clone() } else { Vec::new() };
-        let output: Vec<u8> = happenings.iter().flat_map(output).collect();
+        // REP repeats what stands right before it, which would be another thing.
+        let repeats = |output: &Vec<u8>| output.starts_with(b"\x1b[") && output.ends_with(b"b");
+        let output: Vec<u8> = happenings.iter().map(output).filter(|output| !repeats(output)).flatten().collect();
         let without = filtered(QueryFilter::observer, &output, step);
         let size = abide_screen::Size { cols: 20, rows: 6 };
         let (mut one, mut other) = (abide_screen::Model::new(size, 50), abide_screen::Model::new(size, 50));
