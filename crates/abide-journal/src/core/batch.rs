@@ -183,33 +183,44 @@ impl Store {
 
     /// Closes and writes the next batch, if nothing is in flight and there is something to write and room for it.
     pub(super) fn close_batch(&mut self, now: Now, out: &mut Vec<Effect>) {
-        if self.in_flight.is_some() || (self.queue.is_empty() && !self.proof_wanted) {
-            return;
+        while self.in_flight.is_none() && (!self.queue.is_empty() || self.proof_wanted) {
+            let Some(at) = self.find_room(out) else { return };
+            let head = (BatchHeader::BYTES + self.echoes.len() * Echo::BYTES) as u64;
+            let draft = self.draft(now, at + head, out);
+            // If all that fitted was refused, what comes behind it may need other room.
+            if !draft.plan.is_empty() || (self.proof_wanted && self.queue.is_empty()) {
+                self.emit(at, draft, out);
+            }
         }
+    }
+
+    /// Where the next batch goes, with room for the first request of the queue. `None`: it waits for room, or was
+    /// refused for lack of it.
+    fn find_room(&mut self, out: &mut Vec<Effect>) -> Option<u64> {
         let mut at = self.next_at();
-        let head = (BatchHeader::BYTES + self.echoes.len() * Echo::BYTES) as u64;
-        let first = self.queue.front().map_or(0, |(_, request)| self.measure(request).0);
-        if at + head + first > self.settings.segment_bytes {
+        let needed = (BatchHeader::BYTES + self.echoes.len() * Echo::BYTES) as u64
+            + self.queue.front().map_or(0, |(_, request)| self.measure(request).0);
+        if at + needed > self.settings.segment_bytes {
             let clean = matches!(self.phase, Phase::Closing { step: CloseStep::Clean, .. });
             if self.queue.is_empty() && !(clean && self.stream.next.is_some()) {
                 // Nothing but a proof: it is not worth making a segment.
                 self.proof_wanted = false;
-                return;
+                return None;
             }
-            if !self.roll(head + first) {
-                return self.refuse_without_room(out);
+            if !self.roll() {
+                self.refuse_without_room(out);
+                return None;
             }
             at = self.stream.end;
         }
-        if at + head + first > self.stream.prepared {
-            self.stream.missing = at + head + first - self.stream.end;
-            return self.refuse_without_room(out);
+        if at + needed > self.stream.prepared {
+            self.stream.missing = at + needed - self.stream.end;
+            self.refuse_without_room(out);
+            return None;
         }
         self.stream.missing = 0;
-        let draft = self.draft(now, at + head, out);
-        if !draft.plan.is_empty() || self.proof_wanted {
-            self.emit(at, draft, out);
-        }
+        self.stream.leaving = false;
+        Some(at)
     }
 
     /// In a full store what found no room is refused, instead of waiting for it.
@@ -222,11 +233,9 @@ impl Store {
     }
 
     /// Begins the next segment. The old one must be synced first: so its header proves all that lies before it.
-    fn roll(&mut self, needed: u64) -> bool {
-        let Some((salt, prepared)) = self.stream.next else {
-            self.stream.missing = needed;
-            return false;
-        };
+    fn roll(&mut self) -> bool {
+        self.stream.leaving = true;
+        let Some((salt, prepared)) = self.stream.next else { return false };
         if self.durable < self.next_batch - 1 {
             self.wanted = self.wanted.max(self.next_batch - 1);
             return false;
@@ -248,6 +257,7 @@ impl Store {
         self.stream.end = BLOCK_BYTES;
         self.stream.prepared = prepared;
         self.stream.next = None;
+        self.stream.leaving = false;
         true
     }
 

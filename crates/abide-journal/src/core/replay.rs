@@ -53,6 +53,7 @@ impl Replayed {
                 next: None,
                 preparing: false,
                 missing: 0,
+                leaving: false,
             },
             next_batch: 1,
             in_flight: None,

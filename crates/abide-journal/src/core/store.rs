@@ -232,8 +232,10 @@ pub(super) struct Stream {
     pub(super) next: Option<(u32, u64)>,
     /// A `Prepare` is under way.
     pub(super) preparing: bool,
-    /// Room that the first request of the queue lacks.
+    /// Room in this segment that the first request of the queue lacks.
     pub(super) missing: u64,
+    /// The first request of the queue needs the next segment.
+    pub(super) leaving: bool,
 }
 
 /// A snapshot on its way to the disk.
@@ -416,14 +418,14 @@ impl Store {
     }
 
     fn advance_room(&mut self, out: &mut Vec<Effect>) {
-        let Stream { segment, end, prepared, missing, .. } = self.stream;
+        let Stream { segment, end, prepared, missing, leaving, .. } = self.stream;
         if self.stream.preparing || self.retry_at.is_some() {
             return;
         }
         let size = self.settings.segment_bytes;
-        let (target, from, to) = if prepared < size && prepared < end + missing.max(STEP_BYTES) {
+        let (target, from, to) = if !leaving && prepared < size && prepared < end + missing.max(STEP_BYTES) {
             (segment, prepared, (end + missing).max(prepared) + STEP_BYTES)
-        } else if size - end < (size / 4).max(missing) {
+        } else if leaving || size - end < size / 4 {
             match self.stream.next {
                 None if self.limits().reached(self.roots.segments()) => {
                     self.no_room = true;
@@ -466,7 +468,6 @@ impl Store {
         let space = limits.judge(self.roots.segments(), self.disk, full);
         if full {
             self.retry_at.get_or_insert(now.tick_ms + RETRY_MS);
-            self.stream.missing = 0;
             for (ticket, request) in std::mem::take(&mut self.queue) {
                 if self.may_use_last_room(&request) {
                     self.queue.push_back((ticket, request));

@@ -2,5 +2,7 @@
 
 mod power_loss_takes_only_what_was_not_synced;
 mod simulated;
+mod the_format_does_not_change;
+mod the_journal_equals_a_model;
 mod what_is_appended_is_read_back;
 mod world;
