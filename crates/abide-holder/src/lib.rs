@@ -72,10 +72,10 @@ pub use boot::BootId;
 pub use connect::{ProbeError, ProbeTimeouts, connect, probe, recv_with_fds};
 pub use exit_record::{EXIT_RECORD_VERSION, ExitRecord};
 pub use frames::{FrameError, FromHolder, Pong, Target, ToHolder};
+pub use hold::{SPEC_FD, Step, hold, hold_from_fd_3};
 #[cfg(debug_assertions)]
 #[doc(hidden)]
 pub use hooks::SERVING;
-pub use hold::{SPEC_FD, Step, hold, hold_from_fd_3};
 pub use inherited::Inherited;
 pub use launch::{LaunchError, SELF, launch};
 pub use spec::{InvalidSpec, Paths, Rlimit, Spec};

@@ -287,7 +287,8 @@ fn print(engine: &mut Engine, parser: &mut Parser, mut text: &[u8]) {
                 engine.last = None;
             }
             _ => {
-                parser.advance(engine, others);
+                // The parser would hold back what looks incomplete at the end.
+                parser.advance(engine, String::from_utf8_lossy(others).as_bytes());
                 if others.last().is_some_and(|&last| last < 0x20) {
                     engine.last = None;
                 }

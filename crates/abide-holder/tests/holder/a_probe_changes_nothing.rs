@@ -44,13 +44,13 @@ fn only_frames_of_a_probe_are_taken_from_a_probe() {
     session.launch().unwrap();
     let too_long = [0x01, 0x10, 0x01, 0x00, 4];
     let refused: &[&[u8]] = &[
-        &[1, 0, 0, 0, 3],                          // start without fields
-        &[9, 0, 0, 0, 3, 1, 0, 0, 0, 0, 0, 0, 0],  // start by a probe
-        &[1, 0, 0, 0, 200],                        // an unknown kind
-        &[1, 0, 0, 0, 129],                        // a kind of the other direction
-        &[0, 0, 0, 0],                             // no kind
-        &[2, 0, 0, 0, 1, 0],                       // ping with a field
-        &[2, 0, 0, 0, 9, 1],                       // hangup with another field
+        &[1, 0, 0, 0, 3],                         // start without fields
+        &[9, 0, 0, 0, 3, 1, 0, 0, 0, 0, 0, 0, 0], // start by a probe
+        &[1, 0, 0, 0, 200],                       // an unknown kind
+        &[1, 0, 0, 0, 129],                       // a kind of the other direction
+        &[0, 0, 0, 0],                            // no kind
+        &[2, 0, 0, 0, 1, 0],                      // ping with a field
+        &[2, 0, 0, 0, 9, 1],                      // hangup with another field
         &too_long,
     ];
     for bytes in refused {

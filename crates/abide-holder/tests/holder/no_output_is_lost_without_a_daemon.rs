@@ -36,9 +36,12 @@ fn the_spill_takes_what_the_ring_cannot() {
     daemon.take_all();
     assert_same(&daemon.output, &numbered_text(lines)[usize::try_from(taken_before).unwrap()..]);
     until("the spill is cut", || daemon.header_now().spill_start == daemon.header_now().spill_end);
-    assert!(!std::fs::read_dir(&session.dir).unwrap().flatten().any(|file| {
-        file.file_name().to_string_lossy().contains("spill")
-    }));
+    assert!(
+        !std::fs::read_dir(&session.dir)
+            .unwrap()
+            .flatten()
+            .any(|file| { file.file_name().to_string_lossy().contains("spill") })
+    );
     daemon.send(&ToHolder::Collect { eof_offset: daemon.from });
     session.wait_for_end();
 }

@@ -190,8 +190,9 @@ impl Store {
         let head = (BatchHeader::BYTES + self.echoes.len() * Echo::BYTES) as u64;
         let first = self.queue.front().map_or(0, |(_, request)| self.measure(request).0);
         if at + head + first > self.settings.segment_bytes {
-            if self.queue.is_empty() {
-                // Nothing but a proof: it is not worth a segment.
+            let clean = matches!(self.phase, Phase::Closing { step: CloseStep::Clean, .. });
+            if self.queue.is_empty() && !(clean && self.stream.next.is_some()) {
+                // Nothing but a proof: it is not worth making a segment.
                 self.proof_wanted = false;
                 return;
             }

@@ -483,6 +483,10 @@ impl Store {
 
     /// After each batch: whether the index is due.
     pub(super) fn take_index_if_due(&mut self) {
+        // Closing takes one by itself, and none behind the clean end.
+        if !matches!(self.phase, Phase::Ready) {
+            return;
+        }
         let interval = self.settings.index_interval_bytes.max(4 * self.roots.last_bytes);
         let cheap = self.roots.last_bytes <= CHEAP_INDEX_BYTES || self.space.state != SpaceState::Ok;
         if self.appended_since_index >= interval || (self.roots.waiting() && cheap) {

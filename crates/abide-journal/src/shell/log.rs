@@ -376,8 +376,13 @@ impl Log {
         if query.epoch.is_some_and(|epoch| view.epochs.forgot(epoch.0)) {
             return Ok(PositionAnswer::Unknown { base: view.base });
         }
-        // Whatever was known up to the start of the first later epoch is still so.
-        let common = match query.epoch.and_then(|epoch| view.epochs.start_after(epoch.0)) {
+        // Whatever was known up to the start of the first later epoch is still so. The epoch of this open begins at the
+        // end, also while nothing has been appended in it.
+        let start = query.epoch.and_then(|epoch| match view.epochs.start_after(epoch.0) {
+            None if epoch.0 < view.epoch => Some(view.written.lsn.get()),
+            start => start,
+        });
+        let common = match start {
             Some(start) => Some(reader.place_of(Lsn::at_least_first(start).max(view.base.lsn))?),
             None => None,
         };

@@ -120,16 +120,16 @@ fn store_file(disk: &dyn Disk, paths: &Paths, options: &Options, random: &mut Ra
             write_whole(file.as_ref(), 0, &[IoSlice::new(store.encode().as_bytes())]).map_err(failed("write"))?;
             file.sync_data().map_err(failed("sync"))?;
             disk.rename(&temporary, &path).map_err(failed("rename"))?;
-            // The directories above this one are synced too: a new store must not vanish with a power loss.
-            for dir in [Some(paths.dir.as_path()), paths.dir.parent()].into_iter().flatten() {
-                if !dir.as_os_str().is_empty() {
-                    disk.sync_dir(dir).map_err(failed("sync"))?;
-                }
-            }
             store
         }
         Err(error) => return Err(failed("open")(error)),
     };
+    // At every open: an earlier one may have been cut off between a rename and its sync.
+    for dir in [Some(paths.indexes().as_path()), Some(paths.dir.as_path()), paths.dir.parent()].into_iter().flatten() {
+        if !dir.as_os_str().is_empty() {
+            disk.sync_dir(dir).map_err(failed("sync"))?;
+        }
+    }
     if store.segment_bytes != options.segment_bytes {
         let reason = format!("its segments have {} bytes, not {}", store.segment_bytes, options.segment_bytes);
         return Err(Error::Format { file: path, reason });

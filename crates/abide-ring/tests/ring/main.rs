@@ -2,6 +2,6 @@
 
 #![cfg(not(loom))]
 
+mod a_former_daemon_is_shut_out;
 mod no_byte_is_lost_between_mappings;
 mod only_sealed_rings_are_mapped;
-mod a_former_daemon_is_shut_out;

@@ -18,8 +18,7 @@ fn memory(bytes: u64, seals: SealFlags) -> OwnedFd {
     fd
 }
 
-const ALL: SealFlags =
-    SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::FUTURE_WRITE).union(SealFlags::SEAL);
+const ALL: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::FUTURE_WRITE).union(SealFlags::SEAL);
 
 #[test]
 fn no_daemon_can_write_or_cut_the_ring() {

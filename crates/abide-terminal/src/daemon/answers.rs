@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn each_byte_has_one_who_answers() {
         let mut answers = Answers::from(ByteOffset(100));
-        let mut take = |answers: &mut Answers, from, to| {
+        let take = |answers: &mut Answers, from, to| {
             let (until, model) = answers.take(ByteOffset(from), ByteOffset(to));
             (until.0, model)
         };

@@ -22,7 +22,7 @@ use crate::protocol::{
 };
 use crate::record::{Record, State};
 use crate::session::{Asker, Gone, HolderInput, Input, Output, Reply};
-use crate::store::{self, Event, Tombstone};
+use crate::store::{self, Event, TOMBSTONES_MAX, Tombstone};
 use crate::stream;
 
 impl Sessions {
@@ -52,7 +52,7 @@ impl Sessions {
                 }
                 Output::Complain(client, error) => self.complain(id, &client, error),
                 Output::Replaced(stream) => self.end_stream(id, stream, Detached::new(Code::Replaced)),
-                Output::DropLog(asker) => self.drop_log(id, asker),
+                Output::Bury(asker) => self.bury(id, asker),
                 Output::FindProcesses { leader, reaped } => self.find_processes(id, leader, reaped),
                 Output::Screen => self.shared.screens.keep(id),
                 Output::RemoveFiles => self.remove_files(id),
@@ -167,7 +167,7 @@ impl Sessions {
         })
     }
 
-    fn drop_log(&mut self, id: SessionId, asker: Option<Asker>) {
+    fn bury(&mut self, id: SessionId, asker: Option<Asker>) {
         let Some(mut entry) = self.entries.remove(&id) else { return };
         self.shared.screens.forget(id);
         let record = entry.facts().record();
@@ -178,11 +178,15 @@ impl Sessions {
                 let _ = end.send(Detached::new(Code::SessionGone));
             }
         }
-        let (hub, journal) = (self.hub.clone(), self.shared.journal.clone());
-        let waiting = asker.and_then(|asker| self.askers.remove(&asker));
-        if let Some(waiting) = waiting {
-            self.removals.insert(id, waiting);
+        while self.tombstones.len() > TOMBSTONES_MAX {
+            self.tombstones.pop_front();
         }
+        self.removals.insert(id, asker.and_then(|asker| self.askers.remove(&asker)));
+    }
+
+    /// The removal of a session is durable: what it printed goes too.
+    pub(super) fn drop_log(&self, id: SessionId) {
+        let (hub, journal) = (self.hub.clone(), self.shared.journal.clone());
         tokio::spawn(async move {
             if let Ok(log) = journal.log(&store::session_log(id))
                 && let Err(error) = log.drop_log().await
@@ -194,7 +198,7 @@ impl Sessions {
     }
 
     pub(super) fn log_dropped(&mut self, id: SessionId) {
-        if let Some(waiting) = self.removals.remove(&id) {
+        if let Some(Some(waiting)) = self.removals.remove(&id) {
             self.answer_now(waiting, Nothing {});
         }
     }
@@ -237,6 +241,7 @@ impl Sessions {
         if let Some(log) = &entry.log {
             if let Ok(info) = log.info() {
                 record.base_offset = crate::ids::ByteOffset(info.base.offset.0);
+                record.last_output_at = Some(info.last_time_us / 1_000).filter(|_| info.next.offset.0 > 0);
             }
             record.end_offset = crate::ids::ByteOffset(stream::written(log).offset.0);
         }
@@ -245,7 +250,6 @@ impl Sessions {
             record.title = told.title.as_deref().map(printable);
             record.current_dir = told.current_dir.as_deref().map(printable);
         }
-        record.last_output_at = entry.link.as_ref().and_then(Link::last_output_at);
         Some(record)
     }
 

@@ -12,11 +12,12 @@ use tokio::sync::watch;
 
 use super::hub::{Hub, Msg};
 use super::link::{Adopted, Frames, Link};
-use super::recovery::read_exit;
+use super::recovery::{PROBE_AGAIN, probe, read_exit};
 use super::screens::Followed;
 use super::sessions::is_fatal;
-use super::shared::{Shared, now};
+use super::shared::Shared;
 use crate::ids::{ByteOffset, Incarnation, SessionId};
+use crate::recover::Probe;
 use crate::session::{Gone, HolderInput, Input};
 use crate::store::{Mark, MarkKind};
 use crate::stream;
@@ -66,6 +67,16 @@ pub(super) async fn adopt(context: Context) {
 impl Context {
     async fn tell(&self, input: Input) {
         self.hub.tell(Msg::Session(self.session, input)).await;
+    }
+
+    /// The connection has ended; whether the holder has is what its socket says. One that still answers is not lost: it
+    /// is left alone, and the next daemon adopts it.
+    async fn await_none(&self) {
+        while probe(self.session, self.shared.holder_paths(self.session, self.incarnation).socket).await != Probe::None
+        {
+            tracing::error!(session = %self.session, "the holder has closed its connection and lives on");
+            tokio::time::sleep(PROBE_AGAIN).await;
+        }
     }
 
     /// Nobody holds the program any more; how it ended, if its exit record tells.
@@ -122,7 +133,13 @@ impl Pump {
             Err(error) => Stopped::Journal(error),
         };
         match stopped {
-            Stopped::HolderGone => self.take_rest().await,
+            Stopped::HolderGone => {
+                let current = self.link.output().ring().check_current();
+                match current {
+                    Err(ReadError::Stale(epoch)) => self.context.hub.tell(Msg::Stale(epoch)).await,
+                    _ => self.take_rest().await,
+                }
+            }
             Stopped::Stale(epoch) => self.context.hub.tell(Msg::Stale(epoch)).await,
             Stopped::Journal(error) => self.context.hub.tell(Msg::Poisoned(error)).await,
             Stopped::Broken => {
@@ -243,7 +260,6 @@ impl Pump {
         let Some((end, result)) = written else { return Ok(()) };
         match result {
             Ok(()) => {
-                self.link.output_at(now().wall_ms);
                 self.link.output().ack(end);
                 self.context.shared.screens.output(self.context.session);
                 Ok(())
@@ -300,6 +316,7 @@ impl Pump {
                 return self.context.hub.tell(Msg::Poisoned(error)).await;
             }
         }
+        self.context.await_none().await;
         self.context.gone(false).await;
         self.context.tell(Input::Drained { head: ByteOffset(self.next), end: true }).await;
     }

@@ -28,7 +28,7 @@ use crate::stream;
 const PROBES_MAX: usize = 64;
 
 /// A holder that does not answer is asked again after this.
-const PROBE_AGAIN: Duration = Duration::from_secs(5);
+pub(super) const PROBE_AGAIN: Duration = Duration::from_secs(5);
 
 /// What is left of a program gets this long between SIGHUP and SIGKILL.
 const LEFT_GRACE: Duration = Duration::from_secs(1);
@@ -47,7 +47,7 @@ pub(super) async fn probe_all(sockets: Vec<(SessionId, PathBuf)>) -> BTreeMap<Se
     asked.join_all().await.into_iter().collect()
 }
 
-async fn probe(session: SessionId, socket: PathBuf) -> Probe {
+pub(super) async fn probe(session: SessionId, socket: PathBuf) -> Probe {
     let asked = tokio::task::spawn_blocking(move || abide_holder::probe(&socket, ProbeTimeouts::default()));
     match asked.await {
         Ok(Ok(pong)) if pong.version != abide_holder::VERSION => Probe::UnknownVersion,
@@ -86,6 +86,7 @@ struct Surroundings {
 impl Sessions {
     /// Decides every session that is not Finalized, and every holder without one, and sets out to do it.
     pub(super) fn recover(&mut self, mut probes: BTreeMap<SessionId, Probe>) {
+        self.drop_buried();
         let ids: Vec<SessionId> = self.entries.keys().copied().collect();
         for id in ids {
             if let Ok(log) = self.shared.journal.log(&store::session_log(id)) {
@@ -100,6 +101,18 @@ impl Sessions {
         }
         for (id, probe) in probes {
             self.decide(id, probe);
+        }
+    }
+
+    /// Drops the logs of removed sessions that a daemon before this one did not come to drop.
+    fn drop_buried(&self) {
+        for info in self.shared.journal.logs() {
+            let removed = store::session_of_log(&info.name)
+                .is_some_and(|id| self.tombstones.iter().any(|tombstone| tombstone.id == id));
+            if removed && let Ok(log) = self.shared.journal.log(&info.name) {
+                // Not waited for: if it fails, the next start does it again.
+                drop(log.drop_log());
+            }
         }
     }
 
@@ -159,7 +172,8 @@ impl Sessions {
             }
             HolderEffect::Adopt | HolderEffect::None => {}
         }
-        if let Some(outcome) = decision.outcome.filter(|outcome| *outcome != Outcome::Pending) {
+        let open = self.entries.get(&id).is_some_and(|entry| entry.facts().state() != State::Finalized);
+        if let Some(outcome) = decision.outcome.filter(|outcome| open && *outcome != Outcome::Pending) {
             self.feed(id, Input::Recovered(outcome.as_str(), decision.code.map(abide_wire::Code::as_str)));
         }
         match decision.session {

@@ -8,7 +8,7 @@ use abide_journal::{
 
 use crate::ids::{EventNumber, SessionId};
 use crate::session::Refusal;
-use crate::store::{self, Event, Mark, MarkKind};
+use crate::store::{self, Event, Mark, MarkKind, Table};
 use crate::stream;
 
 /// One transition on its way into the journal.
@@ -78,6 +78,14 @@ impl Registry {
             self.next = self.next.next();
         }
         tickets
+    }
+
+    /// Adds the table as a checkpoint that stands for all events up to this one. Without it the next start reads more
+    /// events; so nobody waits for it.
+    pub(super) fn save(&self, event: EventNumber, table: &Table) {
+        if let Ok(bytes) = serde_json::to_vec(table) {
+            drop(self.log.add_checkpoint(Lsn::new(event.0), bytes));
+        }
     }
 
     fn submit(&self, unit: &Unit) -> Result<Ticket<Vec<Appended>>, Error> {

@@ -30,6 +30,9 @@ use crate::session::{Asker, Input, Op, Session, Size, StreamId};
 use crate::store::{Facts, Table, Tombstone};
 use crate::stream;
 
+/// Events between two checkpoints of the table.
+const TABLE_EVENTS: u64 = 10_000;
+
 /// Input counts are told this long after input that was not told of, in milliseconds.
 const APPLIED_MS: u64 = 100;
 
@@ -54,7 +57,7 @@ pub(super) struct Sessions {
     pub(super) askers: BTreeMap<Asker, Waiting>,
     pub(super) streams: BTreeMap<StreamId, SessionId>,
     /// Removed sessions whose logs are being dropped, and who waits for that.
-    pub(super) removals: BTreeMap<SessionId, Waiting>,
+    pub(super) removals: BTreeMap<SessionId, Option<Waiting>>,
     /// Who asked the daemon to stop, and is answered when it does.
     pub(super) stop_askers: Vec<Waiting>,
     /// All sessions are being killed; the daemon stops when none is left.
@@ -66,6 +69,10 @@ pub(super) struct Sessions {
     durable_due: VecDeque<(EventNumber, SessionId)>,
     pub(super) launches: Arc<Semaphore>,
     pub(super) full: bool,
+    /// The newest event that is taken in.
+    last_event: EventNumber,
+    /// The newest event that the table's checkpoint stands for.
+    table_event: EventNumber,
     next_asker: u64,
     pub(super) next_stream: u64,
     end: Option<Stop>,
@@ -206,11 +213,18 @@ impl Sessions {
             durable_due: VecDeque::new(),
             launches,
             full: false,
+            last_event: EventNumber(0),
+            table_event: EventNumber(0),
             next_asker: 0,
             next_stream: 0,
             end: None,
             shared,
         };
+        for tombstone in &sessions.tombstones {
+            if let Some(key) = &tombstone.key {
+                sessions.keys.insert(key.clone(), tombstone.id);
+            }
+        }
         for (id, facts) in table.sessions {
             sessions.index(id, &facts);
             let core = Session::new(facts, sessions.shared.session_limits());
@@ -235,10 +249,16 @@ impl Sessions {
         let mut space = self.shared.journal.space();
         loop {
             self.append();
+            if self.last_event.0 - self.table_event.0 >= TABLE_EVENTS {
+                self.save_table();
+            }
             if self.terminating && self.living() == 0 {
                 self.stop(Stop::Asked);
             }
             if let Some(end) = self.end.take() {
+                if self.last_event > self.table_event {
+                    self.save_table();
+                }
                 self.say_goodbye(&end);
                 return (end, self.lock);
             }
@@ -278,15 +298,32 @@ impl Sessions {
         }
     }
 
+    /// Adds a checkpoint of all sessions to the registry log: a start reads it and the events behind it.
+    fn save_table(&mut self) {
+        self.table_event = self.last_event;
+        let table = Table {
+            daemon_epoch: self.shared.daemon_epoch,
+            sessions: self.entries.iter().map(|(id, entry)| (*id, entry.facts().clone())).collect(),
+            tombstones: self.tombstones.clone(),
+        };
+        self.registry.save(self.last_event, &table);
+    }
+
     /// The registry log has moved on.
     fn settle(&mut self) {
         for (session, number, at) in self.registry.written() {
+            self.last_event = number;
             self.feed(session, Input::Written(number, at));
             self.durable_due.push_back((number, session));
         }
         let durable = self.registry.durable();
         while let Some((number, session)) = self.durable_due.pop_front_if(|(number, _)| *number <= durable) {
             self.feed(session, Input::Durable(number));
+            // Its removal was its last event.
+            let last = !self.durable_due.iter().any(|(_, waiting)| *waiting == session);
+            if last && self.removals.contains_key(&session) {
+                self.drop_log(session);
+            }
         }
     }
 

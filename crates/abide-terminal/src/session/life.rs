@@ -41,7 +41,7 @@ impl Session {
             Event::Resized { .. } => self.resize_recorded(now, out),
             Event::Removed { .. } => {
                 let Then::Answer(asker) = recording.then else { return };
-                self.when_durable.push((number, Output::DropLog(asker)));
+                out.push(Output::Bury(asker));
                 return;
             }
             Event::Recovered { .. } | Event::Boot { .. } => {}
