@@ -18,6 +18,8 @@ use std::sync::Arc;
 
 /// A batch takes further units up to this many bytes. One larger unit goes alone.
 const BATCH_BYTES: u64 = 1 << 20;
+/// Room that is kept for what makes room.
+const LAST_ROOM_BYTES: u64 = 1 << 20;
 /// What an epoch start takes in the stream.
 const EPOCH_START_BYTES: u64 = 56 + 24;
 
@@ -200,7 +202,8 @@ impl Store {
         let mut at = self.next_at();
         let needed = (BatchHeader::BYTES + self.echoes.len() * Echo::BYTES) as u64
             + self.queue.front().map_or(0, |(_, request)| self.measure(request).0);
-        if at + needed > self.settings.segment_bytes {
+        let kept = self.queue.front().map_or(0, |(_, request)| self.room_kept_from(request));
+        if at + needed + kept > self.settings.segment_bytes {
             let clean = matches!(self.phase, Phase::Closing { step: CloseStep::Clean, .. });
             if self.queue.is_empty() && !(clean && self.stream.next.is_some()) {
                 // Nothing but a proof: it is not worth making a segment.
@@ -221,6 +224,15 @@ impl Store {
         self.stream.missing = 0;
         self.stream.leaving = false;
         Some(at)
+    }
+
+    /// Room at the end of the segment that is not for this request: as long as the next segment is not there, a part is
+    /// kept for what makes room, like a drop, and the snapshots that follow it.
+    fn room_kept_from(&self, request: &Request) -> u64 {
+        if self.stream.next.is_some() || self.may_use_last_room(request) {
+            return 0;
+        }
+        (self.settings.segment_bytes / 4).min(LAST_ROOM_BYTES)
     }
 
     /// In a full store what found no room is refused, instead of waiting for it.
@@ -287,6 +299,7 @@ impl Store {
             let (bytes, logs) = self.measure(request);
             let taken = draft.cursor - cursor;
             let fits = draft.cursor + bytes <= self.stream.prepared
+                && draft.cursor + bytes + self.room_kept_from(request) <= self.settings.segment_bytes
                 && (taken == 0 || taken + bytes <= BATCH_BYTES)
                 && draft.echo_flags.len() as u64 + logs <= self.echoes_max();
             if !fits {

@@ -277,6 +277,8 @@ pub struct Store {
     pub(super) interval_due: Option<u64>,
     pub(super) retry_at: Option<u64>,
     pub(super) no_room: bool,
+    /// Something has changed since room was missing: it is asked for again.
+    pub(super) retry_room: bool,
     pub(super) disk: DiskSpace,
     pub(super) space: Space,
 }
@@ -322,9 +324,10 @@ impl Store {
                 self.no_room = true;
                 self.disk = space;
             }
-            Event::Measured { space } | Event::Freed { space } => {
+            Event::Measured { space } => self.disk = space,
+            Event::Freed { space } => {
                 self.disk = space;
-                self.no_room = false;
+                self.retry_room = true;
             }
             Event::IndexWritten { batch, bytes } => self.index_written(batch, bytes, out),
             Event::IndexFailed => self.index_failed(),
@@ -373,7 +376,13 @@ impl Store {
         }
         if self.retry_at.is_some_and(|at| at <= now.tick_ms) {
             self.retry_at = None;
+            self.retry_room = true;
             out.push(Effect::Measure);
+            if self.roots.waiting() {
+                // What a drop left can be freed once snapshots no longer need it.
+                self.take_index();
+                self.proof_wanted |= self.index.is_none();
+            }
         }
     }
 
@@ -419,22 +428,27 @@ impl Store {
 
     fn advance_room(&mut self, out: &mut Vec<Effect>) {
         let Stream { segment, end, prepared, missing, leaving, .. } = self.stream;
-        if self.stream.preparing || self.retry_at.is_some() {
+        if self.stream.preparing || (self.no_room && !self.retry_room) {
             return;
         }
+        self.retry_room = false;
         let size = self.settings.segment_bytes;
         let (target, from, to) = if !leaving && prepared < size && prepared < end + missing.max(STEP_BYTES) {
             (segment, prepared, (end + missing).max(prepared) + STEP_BYTES)
-        } else if leaving || size - end < size / 4 {
+        } else if leaving || size - end < size / 2 {
             match self.stream.next {
                 None if self.limits().reached(self.roots.segments()) => {
                     self.no_room = true;
                     return;
                 }
                 None => (segment + 1, 0, STEP_BYTES),
-                Some(_) => return,
+                Some(_) => {
+                    self.no_room = false;
+                    return;
+                }
             }
         } else {
+            self.no_room = false;
             return;
         };
         self.stream.preparing = true;
@@ -466,7 +480,9 @@ impl Store {
         let limits = self.limits();
         let full = self.no_room || limits.below_reserve(self.disk);
         let space = limits.judge(self.roots.segments(), self.disk, full);
-        if full {
+        if !full {
+            self.retry_at = None;
+        } else {
             self.retry_at.get_or_insert(now.tick_ms + RETRY_MS);
             for (ticket, request) in std::mem::take(&mut self.queue) {
                 if self.may_use_last_room(&request) {

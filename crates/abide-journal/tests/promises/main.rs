@@ -1,5 +1,9 @@
 //! One file for each promise of the journal.
 
+mod a_failed_disk_poisons_the_store;
+mod a_full_store_recovers;
+mod a_killed_writer_loses_nothing_acknowledged;
+mod one_process_has_the_store;
 mod power_loss_takes_only_what_was_not_synced;
 mod simulated;
 mod the_format_does_not_change;
