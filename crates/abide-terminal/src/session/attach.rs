@@ -1,6 +1,6 @@
 //! Attaching a stream: claim, resize, answer, each when it is due.
 
-use super::core::{Session, Then, Viewer};
+use super::core::{Holder, Session, Then, Viewer};
 use super::io::{Asker, Attach, Attached, Input, Now, Output, Reply};
 use crate::protocol::{Mode, WireError};
 use crate::record::{Cause, State};
@@ -11,11 +11,13 @@ const ATTACH_WAIT_MS_MAX: u64 = 5_000;
 impl Session {
     pub(super) fn attach(&mut self, now: Now, asker: Asker, attach: Attach, out: &mut Vec<Output>) {
         let state = self.facts.state();
-        if state == State::Starting {
+        let living = state < State::Exited;
+        // An owner's input is counted from what its holder says: a holder that was not adopted yet is waited for.
+        let uncounted = living && attach.mode == Mode::Owner && self.holder != Holder::Adopted;
+        if state == State::Starting || uncounted {
             self.waiting.push((now.boot_ms + ATTACH_WAIT_MS_MAX, Input::Attach(asker, attach)));
             return;
         }
-        let living = state < State::Exited;
         if living && attach.mode == Mode::Owner {
             if !self.owns(&attach.client) {
                 if self.facts.record().owner.is_some() {

@@ -111,7 +111,12 @@ impl Session {
                 self.report(Event::Start { incarnation }, None, out);
                 return;
             }
-            State::Running | State::Terminating | State::Exited => out.push(Output::Drain),
+            State::Running | State::Terminating | State::Exited => {
+                out.push(Output::Drain);
+                for (_, input) in std::mem::take(&mut self.waiting) {
+                    self.defer(input);
+                }
+            }
             State::Finalized => self.to_holder(Frame::Hangup, out),
         }
         if owner_epoch < self.facts.record().owner_epoch {

@@ -10,7 +10,7 @@ const LEAVE: Key = Key::Control(b'\\');
 fn and_finds_the_screen_as_it_was() {
     let place = Place::new();
     let mut window = place.abide_window(&["run", "--name", "build", "--", "sh"]);
-    window.wait_for("$ ", SOON).unwrap();
+    window.wait_for("$", SOON).unwrap();
     window.type_text("echo one; echo t''wo\r").unwrap();
     window.wait_for("two\n$", SOON).unwrap();
     window.key(LEAVE).unwrap();

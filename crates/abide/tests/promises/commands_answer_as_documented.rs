@@ -42,7 +42,7 @@ fn run_pipes_without_a_terminal() {
     let place = Place::new();
     let (code, out, err) = piped(&place, &["run", "--", "sh", "-c", "stty -echo -opost; sort"], "b\na\nc");
     assert_eq!((code, out.as_str(), err.as_str()), (0, "a\nb\nc\n", ""));
-    let many: String = (0..20_000).map(|number| format!("{number}\n")).collect();
+    let many = (0..20_000).map(|number| number.to_string()).collect::<Vec<_>>().join("\n") + "\n";
     let (code, out, err) = piped(&place, &["run", "--", "sh", "-c", "stty -echo -opost; cat"], &many);
     assert_eq!((code, err.as_str()), (0, ""));
     assert!(out == many, "{} of {} bytes came back", out.len(), many.len());

@@ -168,7 +168,7 @@ impl Drop for Place {
         }
         if thread::panicking() {
             let log = fs::read_to_string(self.state().join("daemon.log")).unwrap_or_default();
-            eprintln!("the daemon's log:\n{log}");
+            println!("the daemon's log:\n{log}");
         }
         let _ = fs::remove_dir_all(&self.root);
     }

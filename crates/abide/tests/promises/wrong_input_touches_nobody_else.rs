@@ -138,6 +138,42 @@ fn a_second_control_connection_takes_the_first_ones_place() {
     assert_eq!(first.answer(), None);
 }
 
+const SAMPLES: [&str; 8] = [
+    HELLO,
+    STREAM_HELLO,
+    r#"{"type":"list","id":"2"}"#,
+    r#"{"type":"attach","id":"2","session":"s","mode":"observer","on_lag":"follow"}"#,
+    r#"{"type":"attach","id":"3","session":"s","mode":"observer","from":{"offset":99},"on_lag":"follow"}"#,
+    r#"{"type":"inspect","id":"4","session":"s"}"#,
+    r#"{"type":"signal","id":"5","session":"s","signal":"SIGKILL"}"#,
+    r#"{"type":"resize","cols":80,"rows":24}"#,
+];
+
+/// What one connection sends: a greeting in most cases, then frames with some bytes changed, cut somewhere near the end.
+fn fuzzed(round: u32, random: &mut impl FnMut(usize) -> usize) -> (Vec<u8>, u32) {
+    let mut bytes = Vec::new();
+    let mut frames = 0;
+    if round % 4 != 0 {
+        encode(1, &[SAMPLES[round as usize % 2].as_bytes()], &mut bytes);
+    }
+    for _ in 0..random(12) {
+        let mut frame = Vec::new();
+        let kind = u8::try_from(if random(4) == 0 { random(6) } else { 1 }).unwrap();
+        encode(kind, &[SAMPLES[random(SAMPLES.len())].as_bytes()], &mut frame);
+        for _ in 0..random(3) {
+            let at = random(frame.len());
+            // A long length would only be waited for.
+            if at != 2 && at != 3 {
+                frame[at] = u8::try_from(random(256)).unwrap();
+            }
+        }
+        bytes.extend(frame);
+        frames += 1;
+    }
+    bytes.truncate(bytes.len() - random(bytes.len().min(20) + 1));
+    (bytes, frames)
+}
+
 #[test]
 fn fuzzed_connections_leave_the_daemon_and_others_alone() {
     use abide_terminal::client::{Stream, StreamEvent, WhenGone};
@@ -152,16 +188,6 @@ fn fuzzed_connections_leave_the_daemon_and_others_alone() {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(seed >> 33).unwrap() % end
     };
-    let samples = [
-        HELLO,
-        STREAM_HELLO,
-        r#"{"type":"list","id":"2"}"#,
-        r#"{"type":"attach","id":"2","session":"s","mode":"observer","on_lag":"follow"}"#,
-        r#"{"type":"attach","id":"3","session":"s","mode":"observer","from":{"offset":99},"on_lag":"follow"}"#,
-        r#"{"type":"inspect","id":"4","session":"s"}"#,
-        r#"{"type":"signal","id":"5","session":"s","signal":"SIGKILL"}"#,
-        r#"{"type":"resize","cols":80,"rows":24}"#,
-    ];
     let connections = rounds(300, 10_000);
     let (mut frames, mut closed) = (0, 0);
     runtime.block_on(async {
@@ -169,25 +195,8 @@ fn fuzzed_connections_leave_the_daemon_and_others_alone() {
         let mut owner = Stream::new(identity("owner"), place.address(), attach, WhenGone::Snapshot);
         for round in 0..connections {
             let mut peer = place.connect();
-            let mut bytes = Vec::new();
-            if round % 4 != 0 {
-                encode(1, &[samples[round as usize % 2].as_bytes()], &mut bytes);
-            }
-            for _ in 0..random(12) {
-                let mut frame = Vec::new();
-                let kind = u8::try_from(if random(4) == 0 { random(6) } else { 1 }).unwrap();
-                encode(kind, &[samples[random(samples.len())].as_bytes()], &mut frame);
-                for _ in 0..random(3) {
-                    let at = random(frame.len());
-                    // A long length would only be waited for.
-                    if at != 2 && at != 3 {
-                        frame[at] = u8::try_from(random(256)).unwrap();
-                    }
-                }
-                bytes.extend(frame);
-                frames += 1;
-            }
-            bytes.truncate(bytes.len() - random(bytes.len().min(20) + 1));
+            let (bytes, count) = fuzzed(round, &mut random);
+            frames += count;
             // A daemon that has closed takes no more: that is an answer too.
             if peer.write_all(&bytes).is_err() {
                 closed += 1;
