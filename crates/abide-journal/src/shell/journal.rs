@@ -53,16 +53,19 @@ impl Journal {
     ) -> Result<(Self, RecoveryReport), Error> {
         let Opened { store, views, report, lock, random } = open(disk.as_ref(), &mut options)?;
         let shared = Arc::new(Shared::new(disk, clock, &options, lock, random));
-        let engine = Engine::new(&shared, store, views);
+        let mut engine = Engine::new(&shared, store, views);
+        if options.threads {
+            engine.start_helpers(&shared);
+        }
+        *locked(&shared.engine) = Some(engine);
         let owner = if options.threads {
             let owned = Arc::clone(&shared);
             let started =
-                thread::Builder::new().name("journal-write".to_owned()).spawn(move || engine.run_thread(&owned));
+                thread::Builder::new().name("journal-write".to_owned()).spawn(move || Engine::run_thread(&owned));
             Some(started.map_err(|error| {
                 Error::Poisoned(Cause::Disk { action: "spawn", file: options.dir.clone(), source: Arc::new(error) })
             })?)
         } else {
-            *locked(&shared.engine) = Some(engine);
             None
         };
         Ok((Self { inner: Arc::new(Inner { shared, owner: Mutex::new(owner) }) }, report))
