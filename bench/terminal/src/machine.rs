@@ -18,7 +18,6 @@ pub(crate) struct Machine {
     /// Load when the run began: whatever else ran is in the numbers of all systems alike.
     load: String,
     versions: Vec<String>,
-    abide: String,
     command: String,
 }
 
@@ -51,11 +50,10 @@ pub(crate) fn describe(setup: &Setup, systems: &[System]) -> anyhow::Result<Mach
         cores: std::thread::available_parallelism()?.get(),
         memory_mib: memory_kib / 1024,
         kernel: fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned(),
-        date: jiff::Zoned::now().strftime("%Y-%m-%d %H:%M").to_string(),
+        date: jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string(),
         load: fs::read_to_string("/proc/loadavg")?.split(' ').next().unwrap_or_default().to_owned(),
         versions,
-        abide: setup.abide.display().to_string(),
-        command: std::env::args().collect::<Vec<_>>().join(" "),
+        command: format!("bench-terminal {}", std::env::args().skip(1).collect::<Vec<_>>().join(" ")),
     })
 }
 

@@ -131,7 +131,7 @@ fn run(args: &RunArgs) -> anyhow::Result<()> {
                     report.echo(round, echo::measure(&setup, system, case));
                 }
             }
-            report.print_echo(case);
+            report.print_echo(case, args.profile);
             report.write(&out)?;
         }
     }

@@ -132,7 +132,7 @@ fn read_byte() -> anyhow::Result<u8> {
 
 fn write_all(out: &mut rustix::fd::BorrowedFd<'_>, mut bytes: &[u8]) -> anyhow::Result<()> {
     while !bytes.is_empty() {
-        let written = rustix::io::write(&*out, bytes)?;
+        let written = rustix::io::write(*out, bytes)?;
         bytes = &bytes[written..];
     }
     Ok(())

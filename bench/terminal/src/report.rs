@@ -1,6 +1,6 @@
 //! Medians and ratios for people, raw numbers for the record.
 
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::machine::Machine;
 use crate::system::System;
 use crate::throughput::Measured;
+use crate::usage::Usage;
 use crate::{echo, throughput};
 
 #[derive(Serialize)]
@@ -93,12 +94,16 @@ impl Report {
         println!();
         if profile {
             for &system in &systems {
-                print_profile(system, &measured(system));
+                let runs = measured(system);
+                let profiles = runs.iter().map(|run| Profile { processes: &run.processes, units: run.mb() });
+                print_profile(&format!("{}, per MB", system.name()), "ms", 1e6, &profiles.collect::<Vec<_>>());
+                let kernel = median(runs.iter().map(|run| run.kernel_threads_ms / run.mb()));
+                println!("Kernel threads: {kernel:.2} ms per MB.\n");
             }
         }
     }
 
-    pub(crate) fn print_echo(&self, case: echo::Case) {
+    pub(crate) fn print_echo(&self, case: echo::Case, profile: bool) {
         let runs: Vec<_> = (self.echo.iter())
             .map(|numbered| &numbered.run)
             .filter(|run| run.case.by == case.by && run.case.flood == case.flood)
@@ -106,31 +111,53 @@ impl Report {
         let measured = |system| -> Vec<&echo::Measured> {
             runs.iter().filter(|run| run.system == system).filter_map(|run| run.outcome.as_ref().ok()).collect()
         };
+        let p10 = |system| median(measured(system).iter().map(|run| run.p10_us));
         let p50 = |system| median(measured(system).iter().map(|run| run.p50_us));
         let p99 = |system| median(measured(system).iter().map(|run| run.p99_us));
         println!("## {}, {} keys\n", case.name(), case.keys);
-        println!("| system | runs | p50 µs | p99 µs | abide ÷ it, p50 | abide ÷ it, p99 | flood MB/s |");
-        println!("| --- | --- | --- | --- | --- | --- | --- |");
-        for system in order(runs.iter().map(|run| run.system)) {
+        println!(
+            "| system | runs | p10 µs | p50 µs | p99 µs | abide ÷ it: p10 | p50 | p99 | flood MB/s | CPUs elsewhere |"
+        );
+        println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+        let systems = order(runs.iter().map(|run| run.system));
+        for &system in &systems {
             let runs = measured(system);
             let flood = median(runs.iter().filter_map(|run| run.flood_mb_per_second));
             println!(
-                "| {} | {} | {:.0} | {:.0} | {:.2} | {:.2} | {} |",
+                "| {} | {} | {:.0} | {:.0} | {:.0} | {:.2} | {:.2} | {:.2} | {} | {:.2} |",
                 system.name(),
                 runs.len(),
+                p10(system),
                 p50(system),
                 p99(system),
+                p10(System::Abide) / p10(system),
                 p50(System::Abide) / p50(system),
                 p99(System::Abide) / p99(system),
                 if case.flood { format!("{flood:.0}") } else { "–".to_owned() },
+                median(runs.iter().map(|run| run.cpus_elsewhere)),
             );
         }
         println!();
+        if profile {
+            for system in systems {
+                let runs = measured(system);
+                let profiles = runs.iter().map(|run| Profile { processes: &run.processes, units: case.keys as f64 });
+                print_profile(&format!("{}, per key", system.name()), "µs", 1e3, &profiles.collect::<Vec<_>>());
+            }
+        }
     }
 
+    /// Puts this run at the end of the file's list, where it takes the place of what it wrote before.
     pub(crate) fn write(&self, file: &Path) -> anyhow::Result<()> {
-        let text = serde_json::to_string_pretty(self)?;
-        std::fs::write(file, text + "\n").with_context(|| format!("cannot write {}", file.display()))
+        let mut reports: Vec<serde_json::Value> = match std::fs::read(file) {
+            Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| format!("{} is no list", file.display()))?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
+        };
+        let own = serde_json::to_value(self)?;
+        reports.retain(|report| report["machine"] != own["machine"]);
+        reports.push(own);
+        std::fs::write(file, lines(&reports)?).with_context(|| format!("cannot write {}", file.display()))
     }
 
     /// Writes the raw numbers; fails if a measurement did.
@@ -146,38 +173,60 @@ impl Report {
     }
 }
 
-fn print_profile(system: System, runs: &[&Measured]) {
-    println!("{}, per MB (medians):\n", system.name());
-    println!("| process | CPU ms | of it user | reads | writes | bytes a write | switches | threads (CPU ms) |");
+/// One run's processes, and how many units of work (MB, keys) they did.
+struct Profile<'a> {
+    processes: &'a BTreeMap<&'static str, Usage>,
+    units: f64,
+}
+
+/// Where the time went; `tick` is the unit of CPU time in the table, in nanoseconds.
+fn print_profile(title: &str, time: &str, tick: f64, runs: &[Profile<'_>]) {
+    let Some(first) = runs.first() else { return println!("{title}: no run succeeded\n") };
+    println!("{title} (medians):\n");
+    println!(
+        "| process | CPU {time} | of it user | reads | writes | bytes a write | switches | threads (CPU {time}) |"
+    );
     println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
-    let Some(first) = runs.first() else { return println!("no run succeeded\n") };
-    for role in first.processes.keys() {
-        let of = |value: &dyn Fn(&crate::usage::Usage) -> f64| {
-            median(runs.iter().filter_map(|run| run.processes.get(role).map(|usage| value(usage) / run.mb())))
+    for (role, usage) in first.processes {
+        let of = |value: &dyn Fn(&Usage) -> f64| {
+            median(runs.iter().filter_map(|run| run.processes.get(role).map(|usage| value(usage) / run.units)))
         };
-        let of_run = |value: &dyn Fn(&crate::usage::Usage) -> f64| {
-            median(runs.iter().filter_map(|run| run.processes.get(role).map(value)))
-        };
-        let mut threads = String::new();
-        for name in first.processes[role].threads.keys() {
-            let cpu_ms = of(&|usage| usage.threads.get(name).copied().unwrap_or(0) as f64 / 1e6);
-            let _ = write!(threads, "{name} {cpu_ms:.2}; ");
-        }
+        let of_run =
+            |value: &dyn Fn(&Usage) -> f64| median(runs.iter().filter_map(|run| run.processes.get(role).map(value)));
+        let threads = usage.threads.keys().map(|name| {
+            let time = of(&|usage| usage.threads.get(name).copied().unwrap_or(0) as f64 / tick);
+            format!("{name} {time:.2}")
+        });
         println!(
-            "| {role} | {:.2} | {:.0} % | {:.0} | {:.0} | {:.0} | {:.0} | {} |",
-            of(&|usage| usage.cpu_ms()),
+            "| {role} | {:.2} | {:.0} % | {:.1} | {:.1} | {:.0} | {:.1} | {} |",
+            of(&|usage| usage.cpu_ns as f64 / tick),
             of_run(&|usage| usage.user_percent as f64),
             of(&|usage| usage.reads as f64),
             of(&|usage| usage.writes as f64),
             of_run(&|usage| usage.written_bytes as f64 / (usage.writes.max(1)) as f64),
             of(&|usage| usage.switches as f64),
-            threads.trim_end_matches("; "),
+            threads.collect::<Vec<_>>().join("; "),
         );
     }
-    println!(
-        "| kernel threads | {:.2} | | | | | | |\n",
-        median(runs.iter().map(|run| run.kernel_threads_ms / run.mb()))
-    );
+    println!();
+}
+
+/// JSON with one measurement a line.
+fn lines(reports: &[serde_json::Value]) -> anyhow::Result<String> {
+    let list = |value: &serde_json::Value| -> anyhow::Result<String> {
+        let items: Result<Vec<_>, _> = value.as_array().into_iter().flatten().map(serde_json::to_string).collect();
+        Ok(items?.join(",\n"))
+    };
+    let mut all = Vec::new();
+    for report in reports {
+        all.push(format!(
+            "{{\"machine\":{},\n\"throughput\":[\n{}],\n\"echo\":[\n{}]}}",
+            report["machine"],
+            list(&report["throughput"])?,
+            list(&report["echo"])?
+        ));
+    }
+    Ok(format!("[{}]\n", all.join(",\n")))
 }
 
 /// CPU ms per MB of the processes in these roles.

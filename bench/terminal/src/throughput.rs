@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::payload::{Mode, Payload, Workload};
 use crate::program;
 use crate::system::{Instance, Setup, System};
-use crate::usage::{Machine, Usage};
+use crate::usage::{self, Machine, Usage};
 
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Case {
@@ -66,19 +66,16 @@ fn try_measure(setup: &Setup, system: System, case: Case) -> anyhow::Result<Meas
     let scale = case.scale.to_string();
     let mut terminal = instance.attach(&["print", case.workload.name(), case.mode.name(), &scale])?;
     let program = terminal.wait_ready()?;
-    let processes = instance.processes(program, terminal.client_pid())?;
+    let roles = instance.processes(program, terminal.client_pid())?;
 
-    let usage = || -> anyhow::Result<Vec<Usage>> { processes.iter().map(|&(_, pid)| Usage::of(pid)).collect() };
-    let (machine_before, before, clock) = (Machine::now()?, usage()?, Instant::now());
+    let (machine_before, before, clock) = (Machine::now()?, usage::of_all(&roles)?, Instant::now());
     terminal.type_bytes(b"g")?;
     let received = terminal.drain_to(program::END)?;
-    let (elapsed, after, machine) = (clock.elapsed(), usage()?, Machine::now()?);
+    let (elapsed, after, machine) = (clock.elapsed(), usage::of_all(&roles)?, Machine::now()?);
 
     let journalled_bytes = instance.journalled_bytes()?;
     terminal.end()?;
-    let processes: BTreeMap<_, _> = (processes.iter().zip(after).zip(&before))
-        .map(|((&(role, _), after), before)| (role, after.since(before)))
-        .collect();
+    let processes = usage::between(&roles, &before, after);
     let (busy_ms, kernel_threads_ms) = machine.since(&machine_before);
     let own_ms: f64 = processes.values().map(Usage::cpu_ms).sum();
     Ok(Measured {

@@ -87,6 +87,20 @@ impl Usage {
     }
 }
 
+/// Takes what all processes of `roles` have used.
+pub(crate) fn of_all(roles: &[(&'static str, u32)]) -> anyhow::Result<Vec<Usage>> {
+    roles.iter().map(|&(_, pid)| Usage::of(pid)).collect()
+}
+
+/// By role, what was used between two calls of [`of_all`].
+pub(crate) fn between(
+    roles: &[(&'static str, u32)],
+    before: &[Usage],
+    after: Vec<Usage>,
+) -> BTreeMap<&'static str, Usage> {
+    roles.iter().zip(after).zip(before).map(|((&(role, _), after), before)| (role, after.since(before))).collect()
+}
+
 /// The whole machine: what all CPUs did, and the kernel's own threads (they carry bytes from one end of a PTY to the
 /// other, and pages to the disk).
 pub(crate) struct Machine {
