@@ -34,8 +34,13 @@ fn and_finds_the_screen_as_it_was() {
 #[test]
 fn the_key_pressed_twice_is_the_programs() {
     let place = Place::new();
-    let mut window =
-        place.abide_window(&["run", "--", "sh", "-c", "stty raw -echo; echo ready; dd bs=1 count=1 | od -c"]);
+    let mut window = place.abide_window(&[
+        "run",
+        "--",
+        "sh",
+        "-c",
+        "stty raw -echo; echo ready; dd bs=1 count=1 2>/dev/null | od -c",
+    ]);
     window.wait_for("ready", SOON).unwrap();
     window.type_text("\x1c\x1c").unwrap();
     window.wait_for("034", SOON).unwrap();

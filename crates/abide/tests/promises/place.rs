@@ -142,7 +142,8 @@ impl Place {
 
     /// Every process that was started here and still runs.
     pub(crate) fn processes(&self) -> Vec<Pid> {
-        let here = self.root.to_str().unwrap().as_bytes().to_vec();
+        // With the slash: one place's name may begin with another's.
+        let here = format!("{}/", self.root.display()).into_bytes();
         let pids = fs::read_dir("/proc").unwrap().flatten();
         let pids = pids.filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()));
         let is_ours = |pid: &i32| {
