@@ -290,6 +290,8 @@ pub enum Output {
     Complain(ClientId, WireError),
     /// End a stream: another one of its client has its place.
     Replaced(StreamId),
+    /// The session could not be recorded: it never was.
+    Forget,
     /// The session was removed: drop its log, then answer.
     DropLog(Option<Asker>),
     /// Look for the session's processes; answer with `Found`.
