@@ -10,6 +10,11 @@ const ATTACH_WAIT_MS_MAX: u64 = 5_000;
 
 impl Session {
     pub(super) fn attach(&mut self, now: Now, asker: Asker, attach: Attach, out: &mut Vec<Output>) {
+        if let Some(removed_at) = self.removed_at {
+            let gone = WireError::gone(&self.facts.id().to_string(), removed_at);
+            out.push(Output::Answer(asker, Reply::Error(gone)));
+            return;
+        }
         let state = self.facts.state();
         if state == State::Starting {
             self.waiting.push((now.boot_ms + ATTACH_WAIT_MS_MAX, Input::Attach(asker, attach)));
@@ -25,7 +30,8 @@ impl Session {
                     return;
                 }
                 let client = attach.client.clone();
-                self.change_owner(Some(client), Cause::Claimed, Some(Input::Attach(asker, attach)), out);
+                let then = Then::Again(Box::new(Input::Attach(asker, attach)));
+                self.change_owner(Some(client), Cause::Claimed, then, out);
                 return;
             }
             if state == State::Running

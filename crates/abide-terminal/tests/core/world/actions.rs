@@ -135,21 +135,23 @@ impl World<'_> {
         let idle = self.idle();
         if let Op::Kill { force, .. } = op
             && idle
-            && expected == ["already"]
+            && (expected == ["already"] || expected == ["ok"])
             && let Some(kill) = &mut self.kill
             && force
         {
             kill.deadline = kill.deadline.min(self.now.boot_ms);
-            self.coverage.saw(if self.state() == State::Starting { "forced while starting" } else { "forced" });
+            match self.state() {
+                State::Starting => self.coverage.saw("forced while starting"),
+                State::Terminating => self.coverage.saw("forced"),
+                _ => {}
+            }
         }
         if matches!(op, Op::Takeover(_)) && self.owns(&client) && idle && epoch.is_none() {
             self.coverage.saw("takeover of one's own");
         }
-        if let (Op::Kill { force: true, .. }, false) = (&op, idle)
-            && let Some(kill) = &mut self.kill
-        {
-            // It is looked at later; from then on it may kill.
-            kill.deadline = kill.deadline.min(self.now.boot_ms);
+        if let (Op::Kill { force: true, .. }, false) = (&op, idle) {
+            // It is looked at later; from then on it may kill, whatever the record says.
+            self.forced = true;
         }
         let asker = self.asker(What::Op(client.clone(), op.clone(), epoch), Some(expected));
         self.feed(Input::Request { asker: Some(asker), client, owner_epoch: epoch, op });
@@ -340,9 +342,8 @@ impl World<'_> {
         } else if due {
             let record = self.core.facts().record();
             let mut holder = Holder::new(record.owner_epoch, (record.cols, record.rows), self.stubborn);
-            if self.random.one_in(20) {
-                holder.epoch = record.owner_epoch.next().next();
-            } else if self.random.one_in(10) {
+            // Another owner may have come while it was launched.
+            if self.random.one_in(10) {
                 holder.epoch = OwnerEpoch(record.owner_epoch.0.saturating_sub(1));
             }
             self.adopt(holder);
@@ -355,7 +356,7 @@ impl World<'_> {
         let first = holder.outbox.pop_front().expect("it says what it is");
         self.accepted = (holder.epoch, holder.applied.0);
         self.holder = Some(holder);
-        self.adopted = true;
+        (self.adopted, self.hoping) = (true, true);
         self.end_told = false;
         self.feed(Input::Holder(first));
     }
@@ -412,7 +413,7 @@ impl World<'_> {
 
     fn rest_is_told(&mut self) -> bool {
         if let Some(status) = self.lost.take() {
-            self.finding = false;
+            self.hoping &= !self.idle();
             self.feed(Input::Holder(HolderInput::Gone(Gone { status, rebooted: false })));
             self.rest_due = true;
             return true;
@@ -535,11 +536,12 @@ impl World<'_> {
             self.journal.write(self.id, self.now.wall_ms);
         }
         self.journal.under_way = None;
+        self.say(|| "the daemon dies".to_owned());
+        self.asked.clear();
         let Some(facts) = self.journal.facts(self.id).cloned() else {
             self.dropped = true;
             return;
         };
-        self.say(|| "daemon dies".to_owned());
         self.coverage.saw(match facts.state() {
             State::Starting => "daemon died in Starting",
             State::Running => "daemon died in Running",
@@ -547,26 +549,25 @@ impl World<'_> {
             State::Exited => "daemon died in Exited",
             State::Finalized => "daemon died in Finalized",
         });
-        if let Some(kill) = facts.kill {
-            self.kill = Some(KillModel { deadline: kill.t0_boot_ms + kill.grace_ms, sigkill_at: None });
-        }
+        self.kill =
+            facts.kill.map(|kill| KillModel { deadline: kill.t0_boot_ms + kill.grace_ms, sigkill_at: None });
         let owner = facts.record().owner.clone();
         self.core = Session::new(facts, LIMITS);
-        (self.adopted, self.draining, self.launching, self.finding) = (false, false, false, false);
+        (self.adopted, self.hoping, self.draining) = (false, false, false);
+        (self.launching, self.finding) = (false, false);
         (self.lost, self.rest_due, self.log_due) = (None, false, false);
         self.launches = 0;
-        self.asked.clear();
         self.streams.clear();
         self.replaced.clear();
         for client in self.clients.values_mut().filter(|client| client.connected) {
             (client.connected, client.gone_at) = (false, self.now.boot_ms);
         }
         self.journal.full = false;
-        self.sync();
         if let Some(owner) = owner {
             self.clients.get_mut(&owner).unwrap().gone_at = self.now.boot_ms;
             self.feed(Input::ClientGone(owner));
         }
+        self.sync();
         self.start_by = (self.state() == State::Starting).then_some(self.now.boot_ms + 10_000);
         let holder = self.holder.take().filter(|holder| !holder.gone);
         self.recover(holder);
@@ -578,7 +579,13 @@ impl World<'_> {
             return;
         }
         match holder {
-            Some(holder) => {
+            Some(mut holder) => {
+                // A failed sync may have taken a change of owner back.
+                if self.random.one_in(8) {
+                    self.written.insert(holder.epoch, holder.applied.0);
+                    holder.former = Some((holder.epoch, holder.applied)).filter(|former| former.1.0 > 0).or(holder.former);
+                    (holder.epoch, holder.applied) = (self.core.facts().next_owner_epoch().next(), InputOffset(0));
+                }
                 self.feed(Input::Recovered("alive", None));
                 self.adopt(holder);
             }
@@ -603,7 +610,7 @@ impl World<'_> {
         self.space();
         self.settle();
         self.feed(Input::Terminate { grace_ms: 1_000 });
-        for _ in 0..200 {
+        for _ in 0..1_000 {
             self.settle();
             self.space();
             if self.dropped || self.never_was || self.removed || self.state() == State::Finalized {
