@@ -52,6 +52,7 @@ impl Sessions {
                 }
                 Output::Complain(client, error) => self.complain(id, &client, error),
                 Output::Replaced(stream) => self.end_stream(id, stream, Detached::new(Code::Replaced)),
+                Output::Forget => self.forget(id),
                 Output::DropLog(asker) => self.drop_log(id, asker),
                 Output::FindProcesses { leader, reaped } => self.find_processes(id, leader, reaped),
                 Output::Screen => self.shared.screens.keep(id),
@@ -71,6 +72,13 @@ impl Sessions {
     /// A name is free again once its session has ended.
     fn release_name(&mut self, id: SessionId) {
         self.names.retain(|_, named| *named != id);
+    }
+
+    /// The session could not be recorded: nothing of it is kept.
+    fn forget(&mut self, id: SessionId) {
+        self.release_name(id);
+        self.keys.retain(|_, keyed| *keyed != id);
+        self.entries.remove(&id);
     }
 
     /// A session without a holder has ended: what its last one left is of no more use.
@@ -218,7 +226,7 @@ impl Sessions {
         let hub = self.hub.clone();
         tokio::task::spawn_blocking(move || {
             let found = find_members(id, &mut members, &holders);
-            let _ = hub.try_tell(Msg::Found(id, members, found));
+            hub.tell_blocking(Msg::Found(id, members, found));
         });
     }
 

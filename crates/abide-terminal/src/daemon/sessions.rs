@@ -297,6 +297,10 @@ impl Sessions {
         }
         if let Some((session, refusal)) = self.registry.failed(lsn, &error) {
             self.feed(session, Input::Refused(refusal));
+            // Room that was made before the session heard of this is not told of again.
+            if self.shared.journal.space().get().state != SpaceState::Full {
+                self.feed(session, Input::Space);
+            }
         }
     }
 
@@ -322,10 +326,7 @@ impl Sessions {
     fn space(&mut self, full: bool) {
         self.full = full;
         if !full {
-            let ids: Vec<SessionId> = self.entries.keys().copied().collect();
-            for id in ids {
-                self.feed(id, Input::Space);
-            }
+            self.tell_all(&Input::Space);
         }
     }
 
@@ -439,9 +440,7 @@ impl Sessions {
         self.connections.insert(id, connection);
         self.clients.entry(client.clone()).or_default().insert(id);
         let owned = self.owned_by(&client);
-        for session in &owned {
-            self.feed(*session, Input::ClientHere(client.clone()));
-        }
+        self.tell_all(&Input::ClientHere(client));
         Ok(json_frame(&StreamMessage::HelloOk(self.shared.hello_ok(hello.id, owned))))
     }
 
@@ -471,9 +470,15 @@ impl Sessions {
         connections.remove(&id);
         if connections.is_empty() {
             self.clients.remove(&connection.client);
-            for session in self.owned_by(&connection.client) {
-                self.feed(session, Input::ClientGone(connection.client.clone()));
-            }
+            self.tell_all(&Input::ClientGone(connection.client));
+        }
+    }
+
+    /// Tells every session: a client that does not own it yet may be about to.
+    fn tell_all(&mut self, input: &Input) {
+        let ids: Vec<SessionId> = self.entries.keys().copied().collect();
+        for id in ids {
+            self.feed(id, input.clone());
         }
     }
 

@@ -70,8 +70,8 @@ impl Session {
         let state = self.facts.state();
         let grace_ms = if force { 0 } else { grace_ms };
         match state {
-            // It was carried out already; only its record waits for room.
-            _ if self.owes("kill") || (state == State::Starting && self.owes("exited")) => {
+            // It was carried out already, or is too late; only the record waits for room.
+            _ if self.owes("kill") || self.owes("exited") => {
                 let full = WireError::journal_full().with("signalled", true);
                 reply(asker, Reply::Error(full), out);
                 if force {
@@ -114,10 +114,11 @@ impl Session {
 
     /// A kill was accepted: its deadline runs, and its signals go out as soon as there is a program.
     pub(super) fn kill_begins(&mut self, now: Now, kill: KillFacts, out: &mut Vec<Output>) {
-        if self.kill.is_none() {
+        if self.kill.is_none() && !self.owes("exited") {
             let first = kill.signal.and_then(Signal::from_number).unwrap_or(Signal::HUP);
             let plan = Plan::new(kill.t0_boot_ms, kill.grace_ms, first);
-            self.kill = Some(KillRun { plan, signal: None, search: Search::None, look_at: None, survivors: Vec::new() });
+            self.kill =
+                Some(KillRun { plan, signal: None, search: Search::None, look_at: None, survivors: Vec::new() });
         }
         self.kill_due(now, out);
     }

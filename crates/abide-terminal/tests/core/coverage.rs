@@ -110,8 +110,11 @@ impl Coverage {
     /// What never happened.
     pub(crate) fn missing(&self) -> Vec<String> {
         let rows = ROWS.iter().filter(|row| !self.rows.contains_key(*row)).map(|row| (*row).to_owned());
-        let wanted = OPERATIONS.iter().flat_map(|(operation, states)| states.iter().map(move |state| (operation, state)));
-        let taken = |operation: &str, state: &str| self.pairs.keys().any(|(op, at, _)| (*op, at.as_str()) == (operation, state));
+        let wanted =
+            OPERATIONS.iter().flat_map(|(operation, states)| states.iter().map(move |state| (operation, state)));
+        let taken = |operation: &str, state: &str| {
+            self.pairs.keys().any(|(op, at, _)| (*op, at.as_str()) == (operation, state))
+        };
         let left = wanted.filter(|(operation, state)| !taken(operation, state));
         let pairs = left.map(|(operation, state)| format!("{operation} in {state}"));
         rows.chain(pairs).collect()

@@ -116,7 +116,8 @@ impl Holder {
             }
             Frame::Resize(size) => self.size = (size.cols, size.rows),
             Frame::Signal(number, _) => {
-                if (*number == 9 && !self.stubborn) || (matches!(number, 1 | 15) && random.one_in(2)) {
+                let heeds = !self.stubborn && random.one_in(4);
+                if (*number == 9 && !self.stubborn) || (matches!(number, 1 | 15) && heeds) {
                     self.end(u32::from(*number));
                 }
             }

@@ -341,7 +341,12 @@ impl<'a> World<'a> {
                 assert_eq!(*end, facts.record().end_offset);
                 self.coverage.saw("finalized, collected");
             }
-            Frame::Abandon => assert!(facts.state() == State::Exited, "abandoned in {:?}", facts.state()),
+            Frame::Abandon => {
+                assert!(facts.state() == State::Exited, "abandoned in {:?}", facts.state());
+                if facts.record().exit.as_ref().is_some_and(|exit| !exit.forced) {
+                    self.coverage.saw("drain deadline");
+                }
+            }
             Frame::Signal(2, _) => assert_eq!(facts.state(), State::Running),
             Frame::Signal(number, _) | Frame::SignalProcess(_, number) => self.kill_signals(*number),
             Frame::Hangup => {}
@@ -407,7 +412,10 @@ impl<'a> World<'a> {
     fn rules(&mut self) {
         self.coverage.steps += 1;
         let facts = self.core.facts();
-        if !self.never_was && !self.removed && let Some(told) = self.journal.facts(self.id) {
+        if !self.never_was
+            && !self.removed
+            && let Some(told) = self.journal.facts(self.id)
+        {
             assert_eq!(told, facts, "the registry tells the same");
         }
         let owners: Vec<_> = self.streams.keys().filter(|id| self.core.mode(**id) == Some(Mode::Owner)).collect();

@@ -10,10 +10,10 @@ impl World<'_> {
         }
         match self.random.below(100) {
             0..=29 => self.client_acts(),
-            30..=69 => {
+            30..=73 => {
                 self.goes_on();
             }
-            70..=79 => self.settle(),
+            74..=79 => self.settle(),
             80..=91 => self.time_passes(),
             92..=96 => self.program_acts(),
             _ => self.breaks(),
@@ -21,7 +21,9 @@ impl World<'_> {
     }
 
     fn client_acts(&mut self) {
-        let client = ClientId::try_from(KINDS[self.random.below(4) as usize].to_owned()).unwrap();
+        let any = ClientId::try_from(KINDS[self.random.below(4) as usize].to_owned()).unwrap();
+        let owner = self.core.facts().record().owner.clone().filter(|_| self.random.one_in(2));
+        let client = owner.unwrap_or(any);
         if !self.clients[&client].connected {
             return self.connect(&client);
         }
@@ -462,7 +464,8 @@ impl World<'_> {
 
     /// Time goes on, and every timer on the way there is told of.
     pub(crate) fn clock_to(&mut self, to: u64) {
-        self.now = Now { boot_ms: to.max(self.now.boot_ms), wall_ms: self.now.wall_ms + 1 + to - self.now.boot_ms.min(to) };
+        self.now =
+            Now { boot_ms: to.max(self.now.boot_ms), wall_ms: self.now.wall_ms + 1 + to - self.now.boot_ms.min(to) };
         let handing = self.core.is_handing_over();
         let mut turns = 0;
         while self.core.poll_timeout().is_some_and(|due| due <= self.now.boot_ms) {
@@ -549,8 +552,7 @@ impl World<'_> {
             State::Exited => "daemon died in Exited",
             State::Finalized => "daemon died in Finalized",
         });
-        self.kill =
-            facts.kill.map(|kill| KillModel { deadline: kill.t0_boot_ms + kill.grace_ms, sigkill_at: None });
+        self.kill = facts.kill.map(|kill| KillModel { deadline: kill.t0_boot_ms + kill.grace_ms, sigkill_at: None });
         let owner = facts.record().owner.clone();
         self.core = Session::new(facts, LIMITS);
         (self.adopted, self.hoping, self.draining) = (false, false, false);
@@ -583,7 +585,8 @@ impl World<'_> {
                 // A failed sync may have taken a change of owner back.
                 if self.random.one_in(8) {
                     self.written.insert(holder.epoch, holder.applied.0);
-                    holder.former = Some((holder.epoch, holder.applied)).filter(|former| former.1.0 > 0).or(holder.former);
+                    holder.former =
+                        Some((holder.epoch, holder.applied)).filter(|former| former.1.0 > 0).or(holder.former);
                     (holder.epoch, holder.applied) = (self.core.facts().next_owner_epoch().next(), InputOffset(0));
                 }
                 self.feed(Input::Recovered("alive", None));
