@@ -73,6 +73,10 @@ impl WireError {
         Self::new(Code::BadRequest, format!("{field} {message}")).with("field", field)
     }
 
+    pub(crate) fn detached() -> Self {
+        Self::new(Code::Detached, "the stream has ended")
+    }
+
     pub(crate) fn observers_limit(max: usize) -> Self {
         Self::new(Code::LimitObservers, format!("the session has its {max} observers"))
     }

@@ -52,7 +52,8 @@ impl Sessions {
                 }
                 Output::Complain(client, error) => self.complain(id, &client, error),
                 Output::Replaced(stream) => self.end_stream(id, stream, Detached::new(Code::Replaced)),
-                Output::Bury(asker) => self.bury(id, asker),
+                Output::Forget => self.forget(id),
+                Output::DropLog(asker) => self.drop_log(id, asker),
                 Output::FindProcesses { leader, reaped } => self.find_processes(id, leader, reaped),
                 Output::Screen => self.shared.screens.keep(id),
                 Output::RemoveFiles => self.remove_files(id),
@@ -71,6 +72,13 @@ impl Sessions {
     /// A name is free again once its session has ended.
     fn release_name(&mut self, id: SessionId) {
         self.names.retain(|_, named| *named != id);
+    }
+
+    /// The session could not be recorded: nothing of it is kept.
+    fn forget(&mut self, id: SessionId) {
+        self.release_name(id);
+        self.keys.retain(|_, keyed| *keyed != id);
+        self.entries.remove(&id);
     }
 
     /// A session without a holder has ended: what its last one left is of no more use.
@@ -167,7 +175,7 @@ impl Sessions {
         })
     }
 
-    fn bury(&mut self, id: SessionId, asker: Option<Asker>) {
+    fn drop_log(&mut self, id: SessionId, asker: Option<Asker>) {
         let Some(mut entry) = self.entries.remove(&id) else { return };
         self.shared.screens.forget(id);
         let record = entry.facts().record();
@@ -181,11 +189,9 @@ impl Sessions {
         while self.tombstones.len() > TOMBSTONES_MAX {
             self.tombstones.pop_front();
         }
-        self.removals.insert(id, asker.and_then(|asker| self.askers.remove(&asker)));
-    }
-
-    /// The removal of a session is durable: what it printed goes too.
-    pub(super) fn drop_log(&self, id: SessionId) {
+        if let Some(waiting) = asker.and_then(|asker| self.askers.remove(&asker)) {
+            self.removals.insert(id, waiting);
+        }
         let (hub, journal) = (self.hub.clone(), self.shared.journal.clone());
         tokio::spawn(async move {
             if let Ok(log) = journal.log(&store::session_log(id))
@@ -198,7 +204,7 @@ impl Sessions {
     }
 
     pub(super) fn log_dropped(&mut self, id: SessionId) {
-        if let Some(Some(waiting)) = self.removals.remove(&id) {
+        if let Some(waiting) = self.removals.remove(&id) {
             self.answer_now(waiting, Nothing {});
         }
     }
@@ -222,7 +228,7 @@ impl Sessions {
         let hub = self.hub.clone();
         tokio::task::spawn_blocking(move || {
             let found = find_members(id, &mut members, &holders);
-            let _ = hub.try_tell(Msg::Found(id, members, found));
+            hub.tell_blocking(Msg::Found(id, members, found));
         });
     }
 

@@ -65,6 +65,11 @@ impl Hub {
         let _ = self.queue.send(message).await;
     }
 
+    /// Tells the task from a thread that may block.
+    pub(super) fn tell_blocking(&self, message: Msg) {
+        let _ = self.queue.blocking_send(message);
+    }
+
     /// Tells the task unless its queue is full. Whether it was told.
     pub(super) fn try_tell(&self, message: Msg) -> bool {
         self.queue.try_send(message).is_ok()

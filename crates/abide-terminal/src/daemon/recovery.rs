@@ -92,6 +92,11 @@ impl Sessions {
             if let Ok(log) = self.shared.journal.log(&store::session_log(id)) {
                 self.open_log(id, log);
             }
+            let owner = self.entries.get(&id).and_then(|entry| entry.facts().record().owner.clone());
+            if let Some(owner) = owner {
+                // Nobody is connected yet: owners begin their grace.
+                self.feed(id, Input::ClientGone(owner));
+            }
             let probe = probes.remove(&id).unwrap_or(Probe::None);
             let finalized = self.entries.get(&id).is_some_and(|entry| entry.facts().state() == State::Finalized);
             if !finalized || probe != Probe::None {

@@ -57,7 +57,7 @@ pub(super) struct Sessions {
     pub(super) askers: BTreeMap<Asker, Waiting>,
     pub(super) streams: BTreeMap<StreamId, SessionId>,
     /// Removed sessions whose logs are being dropped, and who waits for that.
-    pub(super) removals: BTreeMap<SessionId, Option<Waiting>>,
+    pub(super) removals: BTreeMap<SessionId, Waiting>,
     /// Who asked the daemon to stop, and is answered when it does.
     pub(super) stop_askers: Vec<Waiting>,
     /// All sessions are being killed; the daemon stops when none is left.
@@ -301,11 +301,20 @@ impl Sessions {
     /// Adds a checkpoint of all sessions to the registry log: a start reads it and the events behind it.
     fn save_table(&mut self) {
         self.table_event = self.last_event;
-        let table = Table {
+        let mut table = Table {
             daemon_epoch: self.shared.daemon_epoch,
-            sessions: self.entries.iter().map(|(id, entry)| (*id, entry.facts().clone())).collect(),
             tombstones: self.tombstones.clone(),
+            ..Table::default()
         };
+        for (id, entry) in &self.entries {
+            match entry.core.removed_at() {
+                Some(removed_at) => {
+                    let key = entry.facts().record().key.clone();
+                    table.tombstones.push_back(Tombstone { id: *id, key, removed_at });
+                }
+                None => drop(table.sessions.insert(*id, entry.facts().clone())),
+            }
+        }
         self.registry.save(self.last_event, &table);
     }
 
@@ -319,11 +328,6 @@ impl Sessions {
         let durable = self.registry.durable();
         while let Some((number, session)) = self.durable_due.pop_front_if(|(number, _)| *number <= durable) {
             self.feed(session, Input::Durable(number));
-            // Its removal was its last event.
-            let last = !self.durable_due.iter().any(|(_, waiting)| *waiting == session);
-            if last && self.removals.contains_key(&session) {
-                self.drop_log(session);
-            }
         }
     }
 
@@ -334,6 +338,10 @@ impl Sessions {
         }
         if let Some((session, refusal)) = self.registry.failed(lsn, &error) {
             self.feed(session, Input::Refused(refusal));
+            // Room that was made before the session heard of this is not told of again.
+            if self.shared.journal.space().get().state != SpaceState::Full {
+                self.feed(session, Input::Space);
+            }
         }
     }
 
@@ -359,10 +367,7 @@ impl Sessions {
     fn space(&mut self, full: bool) {
         self.full = full;
         if !full {
-            let ids: Vec<SessionId> = self.entries.keys().copied().collect();
-            for id in ids {
-                self.feed(id, Input::Space);
-            }
+            self.tell_all(&Input::Space);
         }
     }
 
@@ -476,9 +481,7 @@ impl Sessions {
         self.connections.insert(id, connection);
         self.clients.entry(client.clone()).or_default().insert(id);
         let owned = self.owned_by(&client);
-        for session in &owned {
-            self.feed(*session, Input::ClientHere(client.clone()));
-        }
+        self.tell_all(&Input::ClientHere(client));
         Ok(json_frame(&StreamMessage::HelloOk(self.shared.hello_ok(hello.id, owned))))
     }
 
@@ -508,9 +511,15 @@ impl Sessions {
         connections.remove(&id);
         if connections.is_empty() {
             self.clients.remove(&connection.client);
-            for session in self.owned_by(&connection.client) {
-                self.feed(session, Input::ClientGone(connection.client.clone()));
-            }
+            self.tell_all(&Input::ClientGone(connection.client));
+        }
+    }
+
+    /// Tells every session: a client that does not own it yet may be about to.
+    fn tell_all(&mut self, input: &Input) {
+        let ids: Vec<SessionId> = self.entries.keys().copied().collect();
+        for id in ids {
+            self.feed(id, input.clone());
         }
     }
 

@@ -10,6 +10,11 @@ const ATTACH_WAIT_MS_MAX: u64 = 5_000;
 
 impl Session {
     pub(super) fn attach(&mut self, now: Now, asker: Asker, attach: Attach, out: &mut Vec<Output>) {
+        if let Some(removed_at) = self.removed_at {
+            let gone = WireError::gone(&self.facts.id().to_string(), removed_at);
+            out.push(Output::Answer(asker, Reply::Error(gone)));
+            return;
+        }
         let state = self.facts.state();
         let living = state < State::Exited;
         // An owner's input is counted from what its holder says: a holder that was not adopted yet is waited for.
@@ -27,7 +32,8 @@ impl Session {
                     return;
                 }
                 let client = attach.client.clone();
-                self.change_owner(Some(client), Cause::Claimed, Some(Input::Attach(asker, attach)), out);
+                let then = Then::Again(Box::new(Input::Attach(asker, attach)));
+                self.change_owner(Some(client), Cause::Claimed, then, out);
                 return;
             }
             if state == State::Running

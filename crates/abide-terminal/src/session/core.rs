@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::io::{Asker, Frame, Input, Limits, Now, Output, Refusal, Reply, Size, StreamId};
+use super::io::{Asker, Attach, Frame, Input, Limits, Now, Op, Output, Refusal, Reply, Size, StreamId};
 use super::kill::KillRun;
 use super::owner::Confirmed;
 use super::window::{Accepted, Window};
 use crate::ids::{ByteOffset, ClientId, EventNumber, InputOffset, OwnerEpoch};
 use crate::protocol::{Mode, WireError};
 use crate::record::State;
-use crate::store::{Event, Facts, MarkKind};
+use crate::store::{Event, Facts, KillFacts, MarkKind};
 
 /// The rules of one session. One task owns it, and carries out what it asks for.
 #[derive(Debug)]
@@ -19,8 +19,14 @@ pub struct Session {
     pub(super) busy: Busy,
     /// Inputs that came while a transition was under way. Bounded by what connections may leave unanswered.
     deferred: VecDeque<Input>,
+    /// An operation whose transition was just recorded: it is looked at again before anything else.
+    again: Option<Box<Input>>,
+    /// Transitions of what has happened that wait for their turn or for room, in the order in which they are due.
+    pub(super) owed: VecDeque<Recording>,
+    /// Whether the store has room, as far as it was tried.
+    room: bool,
     /// What follows from a transition once it is durable.
-    pub(super) when_durable: Vec<(EventNumber, Output)>,
+    pub(super) when_durable: Vec<(EventNumber, Due)>,
     pub(super) holder: Holder,
     pub(super) launches: u8,
     /// Who asked for this session and waits for the program to start.
@@ -29,15 +35,23 @@ pub struct Session {
     pub(super) start_by: Option<u64>,
     /// Attaches that wait for the program, and until when.
     pub(super) waiting: Vec<(u64, Input)>,
+    /// Removes that wait for the end of the session.
+    pub(super) leaving: Vec<Input>,
+    /// When it was removed, wall clock in milliseconds.
+    pub(super) removed_at: Option<u64>,
     pub(super) streams: BTreeMap<StreamId, Viewer>,
     /// When ownership lapses, while the owner has no connection.
     pub(super) grace_until: Option<u64>,
     pub(super) window: Window,
+    /// The owner epoch that the holder knew when it was adopted; one that the registry lost is not used again.
+    pub(super) epoch_known: OwnerEpoch,
     /// The last owner epoch before this one in which input was written, and how much.
     pub(super) former: Option<(OwnerEpoch, InputOffset)>,
     /// A size that came too soon after the last one, and when it is due.
     pub(super) resize_due: Option<(u64, ClientId, Size)>,
     pub(super) resized_at: Option<u64>,
+    /// Width and height of the terminal in pixels; not journalled.
+    pub(super) pixels: (u16, u16),
     pub(super) kill: Option<KillRun>,
     /// The program's wait status, once its holder told it.
     pub(super) ended: Option<u32>,
@@ -45,6 +59,17 @@ pub struct Session {
     pub(super) drained: (ByteOffset, bool),
     /// Output is taken until then.
     pub(super) drain_by: Option<u64>,
+    /// The rest of the output was given up then.
+    pub(super) cut_off: bool,
+}
+
+/// What follows from a transition once it is durable.
+#[derive(Debug)]
+pub(super) enum Due {
+    /// The holder is collected; without one its files are removed.
+    Collect,
+    /// The log of a removed session is dropped.
+    DropLog(Option<Asker>),
 }
 
 /// A stream of the session.
@@ -91,8 +116,31 @@ pub(super) enum Then {
     Nothing,
     /// The operation that asked for it is looked at again: it may need another one, or be done.
     Again(Box<Input>),
-    /// A kill, or a remove, is answered.
-    Answer(Option<Asker>),
+    /// A kill is answered.
+    Killed(Option<Asker>),
+    /// A release is answered.
+    Released(Option<Asker>),
+    /// A remove is answered, once the log is dropped.
+    Removed(Option<Asker>),
+    /// Who asked for the session is told why its program does not run.
+    Refuse(WireError),
+    /// The holder that was adopted is told to go on.
+    GoOn,
+}
+
+impl Then {
+    /// Who waits for it.
+    fn asker(&self) -> Option<Asker> {
+        match self {
+            Self::Again(input) => match **input {
+                Input::Request { asker, .. } => asker,
+                Input::Attach(asker, _) => Some(asker),
+                _ => None,
+            },
+            Self::Killed(asker) | Self::Released(asker) | Self::Removed(asker) => *asker,
+            Self::Nothing | Self::Refuse(_) | Self::GoOn => None,
+        }
+    }
 }
 
 impl Session {
@@ -100,33 +148,47 @@ impl Session {
     pub fn new(facts: Facts, limits: Limits) -> Self {
         let window = Window::new(facts.record().owner_epoch, InputOffset(0));
         let head = facts.record().end_offset;
+        let pixels = facts.created.pixels;
         Self {
             facts,
             limits,
             busy: Busy::Free,
             deferred: VecDeque::new(),
+            again: None,
+            owed: VecDeque::new(),
+            room: true,
             when_durable: Vec::new(),
             holder: Holder::None,
             launches: 0,
             creator: None,
             start_by: None,
             waiting: Vec::new(),
+            leaving: Vec::new(),
+            removed_at: None,
             streams: BTreeMap::new(),
             grace_until: None,
             window,
+            epoch_known: OwnerEpoch(0),
             former: None,
             resize_due: None,
             resized_at: None,
+            pixels,
             kill: None,
             ended: None,
             drained: (head, false),
             drain_by: None,
+            cut_off: false,
         }
     }
 
     /// What the registry tells of it.
     pub fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// When it was removed, wall clock in ms; its log goes once that is durable.
+    pub fn removed_at(&self) -> Option<u64> {
+        self.removed_at
     }
 
     /// How many streams observe it.
@@ -164,35 +226,39 @@ impl Session {
     pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
         match input {
             Input::Written(number, at) => self.written(now, number, at, out),
-            Input::Refused(refusal) => self.refused(refusal, out),
-            Input::Space => self.space(out),
+            Input::Refused(refusal) => self.refused(now, refusal, out),
+            Input::Space => self.space(now),
             Input::Durable(number) => self.durable(number, out),
             Input::Timeout => self.timeout(now, out),
-            Input::StreamGone(stream) => {
-                self.streams.remove(&stream);
-                self.waiting.retain(|(_, input)| !matches!(input, Input::Attach(_, attach) if attach.stream == stream));
-                self.deferred.retain(|input| !matches!(input, Input::Attach(_, attach) if attach.stream == stream));
-            }
-            Input::Holder(answer) if matches!(self.busy, Busy::Handing { .. }) => self.handing(answer, out),
+            Input::Found(processes) => self.found(now, &processes, out),
+            Input::StreamGone(stream) => self.stream_gone(stream, out),
+            Input::Holder(answer) if matches!(self.busy, Busy::Handing { .. }) => self.handing(now, answer, out),
             input => self.deferred.push_back(input),
         }
         while matches!(self.busy, Busy::Free) {
-            let Some(next) = self.deferred.pop_front() else { break };
-            self.step(now, next, out);
+            if let Some(again) = self.again.take() {
+                self.step(now, *again, out);
+            } else if !self.pay(out) {
+                let Some(next) = self.deferred.pop_front() else { break };
+                self.step(now, next, out);
+            }
         }
     }
 
     /// When [`Input::Timeout`] is due next, in CLOCK_BOOTTIME milliseconds.
     pub fn poll_timeout(&self) -> Option<u64> {
+        let kill = self.kill_due_at();
         match self.busy {
-            Busy::Handing { until, .. } => return Some(until),
-            Busy::Recording(_) => return None,
+            // A kill goes on, whatever else is under way.
+            Busy::Handing { until, .. } => return [Some(until), kill].into_iter().flatten().min(),
+            Busy::Recording(_) => return kill,
             Busy::Free => {}
         }
         let waiting = self.waiting.iter().map(|(until, _)| *until).min();
         let resize = self.resize_due.as_ref().map(|(at, ..)| *at);
-        let kill = self.kill.as_ref().and_then(KillRun::due);
-        [self.start_by, self.grace_until, self.drain_by, waiting, resize, kill].into_iter().flatten().min()
+        // Without room nobody loses a session, and no output is given up.
+        let [grace, drain] = [self.grace_until, self.drain_by].map(|due| due.filter(|_| self.room));
+        [self.start_by, grace, drain, waiting, resize, kill].into_iter().flatten().min()
     }
 
     /// Whether a frame of input may be passed to the holder, and from which of its bytes on. `applied` is what the
@@ -234,14 +300,14 @@ impl Session {
             Input::LogCreated => self.log_created(out),
             Input::Holder(event) => self.holder_event(now, &event, out),
             Input::Drained { head, end } => self.output_taken(head, end, out),
-            Input::Found(processes) => self.found(now, processes, out),
-            Input::Recovered(outcome, code) => self.recovered(outcome, code, out),
+            Input::Recovered(outcome, code) => self.recovered(now, outcome, code, out),
             // Handled before they could be deferred.
             Input::Written(..)
             | Input::Durable(_)
             | Input::Refused(_)
             | Input::Space
             | Input::Timeout
+            | Input::Found(_)
             | Input::StreamGone(_) => {}
         }
     }
@@ -251,9 +317,53 @@ impl Session {
         self.append(Recording { event, mark, then, patient: false }, out);
     }
 
-    /// Appends a transition of something that has happened: it waits for room.
-    pub(super) fn report(&mut self, event: Event, mark: Option<MarkKind>, out: &mut Vec<Output>) {
-        self.append(Recording { event, mark, then: Then::Nothing, patient: true }, out);
+    /// Appends a transition of something that has happened: it waits for its turn, and for room.
+    pub(super) fn report(&mut self, event: Event, mark: Option<MarkKind>, then: Then, out: &mut Vec<Output>) {
+        if self.removed_at.is_some() || self.owes(event.name()) {
+            return;
+        }
+        let recording = Recording { event, mark, then, patient: true };
+        // The end of a program never passes its start; beyond that the registry alone may have room.
+        let ends = matches!(recording.event, Event::Exited { .. });
+        let waits = ends && (self.owes("started") || self.owes("kill"));
+        if waits || !matches!(self.busy, Busy::Free) {
+            self.owed.push_back(recording);
+        } else {
+            self.append(recording, out);
+        }
+    }
+
+    /// Whether a transition of this name waits for room.
+    pub(super) fn owes(&self, event: &str) -> bool {
+        self.owed.iter().any(|owed| owed.event.name() == event)
+    }
+
+    /// Appends the next transition that had no room, once there is some. Whether there was one.
+    fn pay(&mut self, out: &mut Vec<Output>) -> bool {
+        while self.room
+            && let Some(owed) = self.owed.pop_front()
+        {
+            if self.still_due(&owed.event) {
+                self.append(owed, out);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether something that had no room is to be recorded still, after what was recorded meanwhile.
+    fn still_due(&self, event: &Event) -> bool {
+        let facts = &self.facts;
+        self.removed_at.is_none()
+            && legal(facts.state(), event)
+            && match event {
+                Event::Start { .. } => self.holder == Holder::Adopted && !facts.start_recorded,
+                Event::Kill { .. } => facts.kill.is_none(),
+                Event::OwnerChanged { owner_epoch, .. } => {
+                    facts.state() < State::Exited && *owner_epoch > facts.record().owner_epoch
+                }
+                _ => true,
+            }
     }
 
     fn append(&mut self, recording: Recording, out: &mut Vec<Output>) {
@@ -263,60 +373,134 @@ impl Session {
         self.busy = Busy::Recording(recording);
     }
 
+    fn take_recording(&mut self) -> Option<Recording> {
+        match std::mem::replace(&mut self.busy, Busy::Free) {
+            Busy::Recording(recording) => Some(recording),
+            other => {
+                self.busy = other;
+                None
+            }
+        }
+    }
+
     fn written(&mut self, now: Now, number: EventNumber, at: u64, out: &mut Vec<Output>) {
-        let Busy::Recording(recording) = std::mem::replace(&mut self.busy, Busy::Free) else {
-            return;
-        };
+        let Some(recording) = self.take_recording() else { return };
         self.facts.apply(number, at, &recording.event);
+        if matches!(recording.event, Event::Removed { .. }) {
+            self.removed_at = Some(at);
+        }
         self.after(now, number, recording, out);
     }
 
-    fn refused(&mut self, refusal: Refusal, out: &mut Vec<Output>) {
-        if matches!(&self.busy, Busy::Recording(recording) if recording.patient) {
-            return;
-        }
-        let Busy::Recording(recording) = std::mem::replace(&mut self.busy, Busy::Free) else {
-            return;
-        };
+    /// Nothing was recorded. Who asked is told; what has happened is recorded when there is room.
+    fn refused(&mut self, now: Now, refusal: Refusal, out: &mut Vec<Output>) {
+        let Some(mut recording) = self.take_recording() else { return };
+        self.room = false;
         let error = match refusal {
             Refusal::Full => WireError::journal_full(),
             Refusal::Failed => WireError::journal_failed(),
         };
-        let asker = match recording.then {
-            Then::Nothing => self.creator.take(),
-            Then::Answer(asker) => asker,
-            Then::Again(input) => match *input {
-                Input::Request { asker, .. } => asker,
-                Input::Attach(asker, _) => Some(asker),
-                _ => None,
+        match (&recording.event, &recording.then) {
+            (Event::Created(_), _) => return self.forget(&error, out),
+            // The program is ended all the same.
+            (Event::Kill { t0_boot_ms, grace_ms, signal, .. }, _) => {
+                let kill = KillFacts { t0_boot_ms: *t0_boot_ms, grace_ms: *grace_ms, signal: *signal };
+                answer(recording.then.asker(), error.with("signalled", true), out);
+                recording.then = Then::Nothing;
+                self.owed.push_front(recording);
+                return self.kill_begins(now, kill, out);
+            }
+            (Event::Resized { .. }, Then::Again(input)) if refusal == Refusal::Full => {
+                if let Some(input) = without_size(input) {
+                    self.again = Some(Box::new(input));
+                    return;
+                }
+            }
+            (Event::Finalized { .. }, _) => self.deferred.extend(std::mem::take(&mut self.leaving)),
+            _ => {}
+        }
+        if recording.patient {
+            let then = std::mem::replace(&mut recording.then, Then::Nothing);
+            match then {
+                Then::Killed(asker) => answer(asker, error.with("signalled", true), out),
+                Then::GoOn => self.go_on(now, out),
+                then => recording.then = then,
+            }
+            return self.owed.push_front(recording);
+        }
+        match &recording.then {
+            Then::Again(input) => match &**input {
+                Input::Request { asker: None, client, .. } => out.push(Output::Complain(client.clone(), error)),
+                _ => answer(recording.then.asker(), error, out),
             },
-        };
-        if let Some(asker) = asker {
-            out.push(Output::Answer(asker, Reply::Error(error)));
+            then => answer(then.asker(), error, out),
         }
     }
 
-    fn space(&mut self, out: &mut Vec<Output>) {
-        if let Busy::Recording(recording) = &self.busy
-            && recording.patient
-        {
-            out.push(Output::Append(recording.event.clone(), recording.mark.clone()));
+    /// The session was not recorded: it never was, also for those who found it already.
+    fn forget(&mut self, error: &WireError, out: &mut Vec<Output>) {
+        answer(self.creator.take(), error.clone(), out);
+        self.start_by = None;
+        let unknown = WireError::not_found(&self.facts.id().to_string());
+        for input in std::mem::take(&mut self.deferred) {
+            answer(Then::Again(Box::new(input)).asker(), unknown.clone(), out);
+        }
+        out.push(Output::Forget);
+    }
+
+    fn space(&mut self, now: Now) {
+        if !self.room {
+            self.room = true;
+            // Only time in which output can be taken counts.
+            self.drain_by = self.drain_by.map(|_| now.boot_ms + self.limits.drain_ms_max);
         }
     }
 
     fn durable(&mut self, number: EventNumber, out: &mut Vec<Output>) {
-        self.when_durable.retain(|(due, output)| {
-            let keep = *due > number;
-            if !keep {
-                out.push(output.clone());
+        for (at, due) in std::mem::take(&mut self.when_durable) {
+            match due {
+                due if at > number => self.when_durable.push((at, due)),
+                Due::Collect if self.holder == Holder::Adopted => {
+                    self.to_holder(Frame::Collect(self.facts.record().end_offset), out);
+                }
+                Due::Collect => out.push(Output::RemoveFiles),
+                Due::DropLog(asker) => {
+                    self.to_holder(Frame::Hangup, out);
+                    out.push(Output::DropLog(asker));
+                }
             }
-            keep
-        });
+        }
     }
 
-    pub(super) fn then(&mut self, then: Then) {
-        if let Then::Again(input) = then {
-            self.deferred.push_front(*input);
+    /// A stream has ended: it is forgotten, and its attach, if that is under way.
+    fn stream_gone(&mut self, stream: StreamId, out: &mut Vec<Output>) {
+        self.streams.remove(&stream);
+        let mut gone = |input: &Input| match input {
+            Input::Attach(asker, attach) if attach.stream == stream => {
+                answer(Some(*asker), WireError::detached(), out);
+                true
+            }
+            _ => false,
+        };
+        self.waiting.retain(|(_, input)| !gone(input));
+        self.deferred.retain(|input| !gone(input));
+        if let Busy::Recording(Recording { then, .. }) | Busy::Handing { then, .. } = &mut self.busy
+            && let Then::Again(input) = then
+            && gone(input)
+        {
+            *then = Then::Nothing;
+        }
+    }
+
+    pub(super) fn then(&mut self, now: Now, then: Then, out: &mut Vec<Output>) {
+        match then {
+            Then::Nothing => {}
+            Then::Again(input) => self.again = Some(input),
+            Then::Killed(asker) => reply(asker, self.kill_reply(false), out),
+            Then::Released(asker) => reply(asker, Reply::Released(self.facts.record().owner_epoch), out),
+            Then::Removed(_) => {}
+            Then::Refuse(error) => self.refuse_creator(error, out),
+            Then::GoOn => self.go_on(now, out),
         }
     }
 
@@ -332,28 +516,51 @@ impl Session {
 
     fn timeout(&mut self, now: Now, out: &mut Vec<Output>) {
         let due = |at: Option<u64>| at.is_some_and(|at| at <= now.boot_ms);
-        if let Busy::Handing { until, .. } = self.busy {
-            if due(Some(until)) {
-                self.handed(&Confirmed::No, out);
-            }
+        if let Busy::Handing { until, .. } = self.busy
+            && due(Some(until))
+        {
+            self.handed(now, &Confirmed::No, out);
+        }
+        self.kill_due(now, out);
+        if !matches!(self.busy, Busy::Free) {
             return;
         }
         self.give_up_waiting(now, out);
         if matches!(self.busy, Busy::Free) && due(self.start_by) {
             self.start_overdue(out);
         }
-        if matches!(self.busy, Busy::Free) && due(self.drain_by) {
+        if matches!(self.busy, Busy::Free) && self.room && due(self.drain_by) {
             self.drain_overdue(out);
         }
-        if matches!(self.busy, Busy::Free) && due(self.grace_until) {
+        if matches!(self.busy, Busy::Free) && self.room && due(self.grace_until) {
             self.lapse(out);
         }
         if matches!(self.busy, Busy::Free) && due(self.resize_due.as_ref().map(|(at, ..)| *at)) {
-            self.resize_now(now, out);
+            self.resize_now();
         }
-        if matches!(self.busy, Busy::Free) {
-            self.kill_due(now, out);
+    }
+}
+
+/// Answers with an error, if somebody waits.
+fn answer(asker: Option<Asker>, error: WireError, out: &mut Vec<Output>) {
+    reply(asker, Reply::Error(error), out);
+}
+
+/// Answers, if somebody waits.
+pub(super) fn reply(asker: Option<Asker>, reply: Reply, out: &mut Vec<Output>) {
+    if let Some(asker) = asker {
+        out.push(Output::Answer(asker, reply));
+    }
+}
+
+/// The same operation, which goes on with the size as it is; `None` if it is about nothing else.
+fn without_size(input: &Input) -> Option<Input> {
+    match input.clone() {
+        Input::Attach(asker, attach) => Some(Input::Attach(asker, Attach { size: None, ..attach })),
+        Input::Request { asker, client, owner_epoch, op: Op::Takeover(_) } => {
+            Some(Input::Request { asker, client, owner_epoch, op: Op::Takeover(None) })
         }
+        _ => None,
     }
 }
 

@@ -290,8 +290,10 @@ pub enum Output {
     Complain(ClientId, WireError),
     /// End a stream: another one of its client has its place.
     Replaced(StreamId),
-    /// The session was removed: forget it, and once that is durable drop its log and answer.
-    Bury(Option<Asker>),
+    /// The session could not be recorded: it never was.
+    Forget,
+    /// The session was removed: drop its log, then answer.
+    DropLog(Option<Asker>),
     /// Look for the session's processes; answer with `Found`.
     FindProcesses {
         /// The program.

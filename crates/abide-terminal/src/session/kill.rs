@@ -1,6 +1,6 @@
 //! A kill under way: which signals are due when, to whom, and when it ends.
 
-use super::core::{Session, Then};
+use super::core::{Session, Then, reply};
 use super::io::{Asker, Frame, Now, Output, Reply, Target};
 use super::life::exit_of;
 use crate::ids::ClientId;
@@ -8,10 +8,20 @@ use crate::kill::{Plan, Signal, Step};
 use crate::procs::{Process, ProcessId};
 use crate::protocol::WireError;
 use crate::record::{Exit, ExitKind, State, Survivor};
-use crate::store::Event;
+use crate::store::{Event, KillFacts};
 
 /// How often the processes that outlive the program are looked for, in milliseconds.
 const LOOK_AGAIN_MS: u64 = 100;
+
+/// A look at the process table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Search {
+    None,
+    /// It was asked for.
+    Asked,
+    /// What it finds is old already: another one follows.
+    Stale,
+}
 
 /// The plan of one kill, and how far it has come.
 #[derive(Debug)]
@@ -19,6 +29,7 @@ pub(super) struct KillRun {
     plan: Plan,
     /// What the processes get that are being looked for.
     signal: Option<Signal>,
+    search: Search,
     /// When to look again whether any process is left, after the program has ended.
     look_at: Option<u64>,
     survivors: Vec<Survivor>,
@@ -26,7 +37,7 @@ pub(super) struct KillRun {
 
 impl KillRun {
     /// When the next step is due.
-    pub(super) fn due(&self) -> Option<u64> {
+    fn due(&self) -> Option<u64> {
         [self.plan.due_ms(), self.look_at].into_iter().flatten().min()
     }
 }
@@ -59,11 +70,16 @@ impl Session {
         let state = self.facts.state();
         let grace_ms = if force { 0 } else { grace_ms };
         match state {
-            State::Starting if !self.facts.start_recorded => {
-                if let Some(asker) = asker {
-                    out.push(Output::Answer(asker, self.kill_reply(false)));
+            // It was carried out already, or is too late; only the record waits for room.
+            _ if self.owes("kill") || self.owes("exited") => {
+                let full = WireError::journal_full().with("signalled", true);
+                reply(asker, Reply::Error(full), out);
+                if force {
+                    self.force_kill(now, out);
                 }
-                self.exit(ExitKind::NeverStarted(true), out);
+            }
+            State::Starting if !self.facts.start_recorded => {
+                self.exit(ExitKind::NeverStarted(true), Then::Killed(asker), out);
             }
             State::Starting | State::Running if self.facts.kill.is_none() => {
                 let event = Event::Kill {
@@ -73,20 +89,16 @@ impl Session {
                     signal,
                     by: by.cloned(),
                 };
-                self.propose(event, None, Then::Answer(asker), out);
+                self.propose(event, None, Then::Killed(asker), out);
             }
             State::Starting | State::Running | State::Terminating => {
-                if let Some(asker) = asker {
-                    out.push(Output::Answer(asker, self.kill_reply(true)));
-                }
+                reply(asker, self.kill_reply(true), out);
                 if force {
                     self.force_kill(now, out);
                 }
             }
             State::Exited | State::Finalized => {
-                if let Some(asker) = asker {
-                    out.push(Output::Answer(asker, self.kill_reply(true)));
-                }
+                reply(asker, self.kill_reply(true), out);
             }
         }
     }
@@ -100,12 +112,14 @@ impl Session {
         Reply::Kill { kill_id, deadline_at, already }
     }
 
-    /// A kill is on record, and there is a program: the plan begins, or goes on under a new daemon.
-    pub(super) fn kill_recorded(&mut self, now: Now, out: &mut Vec<Output>) {
-        let (State::Terminating, Some(kill)) = (self.facts.state(), self.facts.kill) else { return };
-        let first = kill.signal.and_then(Signal::from_number).unwrap_or(Signal::HUP);
-        let plan = Plan::new(kill.t0_boot_ms, kill.grace_ms, first);
-        self.kill = Some(KillRun { plan, signal: None, look_at: None, survivors: Vec::new() });
+    /// A kill was accepted: its deadline runs, and its signals go out as soon as there is a program.
+    pub(super) fn kill_begins(&mut self, now: Now, kill: KillFacts, out: &mut Vec<Output>) {
+        if self.kill.is_none() && !self.owes("exited") {
+            let first = kill.signal.and_then(Signal::from_number).unwrap_or(Signal::HUP);
+            let plan = Plan::new(kill.t0_boot_ms, kill.grace_ms, first);
+            self.kill =
+                Some(KillRun { plan, signal: None, search: Search::None, look_at: None, survivors: Vec::new() });
+        }
         self.kill_due(now, out);
     }
 
@@ -117,14 +131,26 @@ impl Session {
         self.kill_due(now, out);
     }
 
+    /// The kill under way, if there is a program that it can act on: it may be under way before that is recorded.
+    fn kill_under_way(&mut self) -> Option<&mut KillRun> {
+        let runs = matches!(self.facts.state(), State::Running | State::Terminating);
+        self.kill.as_mut().filter(|_| runs)
+    }
+
+    /// When its next step is due.
+    pub(super) fn kill_due_at(&self) -> Option<u64> {
+        let runs = matches!(self.facts.state(), State::Running | State::Terminating);
+        self.kill.as_ref().filter(|_| runs).and_then(KillRun::due)
+    }
+
     /// Does what is due.
     pub(super) fn kill_due(&mut self, now: Now, out: &mut Vec<Output>) {
-        let Some(run) = &mut self.kill else { return };
+        let Some(run) = self.kill_under_way() else { return };
         if run.look_at.is_some_and(|at| at <= now.boot_ms) {
             run.look_at = None;
             self.find_processes(out);
         }
-        while let Some(step) = self.kill.as_mut().and_then(|run| run.plan.take(now.boot_ms)) {
+        while let Some(step) = self.kill_under_way().and_then(|run| run.plan.take(now.boot_ms)) {
             match step {
                 Step::Ask(signal) => self.signal_groups(signal, out),
                 Step::Terminate => self.signal_all(Signal::TERM, out),
@@ -156,31 +182,40 @@ impl Session {
     }
 
     pub(super) fn find_processes(&mut self, out: &mut Vec<Output>) {
-        let leader = ProcessId { pid: self.facts.record().pid.unwrap_or(0), start_time: self.facts.leader_start };
-        out.push(Output::FindProcesses { leader, reaped: self.ended.is_some() });
+        let (leader, reaped) = (self.leader(), self.ended.is_some());
+        let Some(run) = &mut self.kill else { return };
+        if run.search == Search::None {
+            run.search = Search::Asked;
+            out.push(Output::FindProcesses { leader, reaped });
+        } else {
+            run.search = Search::Stale;
+        }
+    }
+
+    fn leader(&self) -> ProcessId {
+        ProcessId { pid: self.facts.record().pid.unwrap_or(0), start_time: self.facts.leader_start }
     }
 
     /// The processes of the session as they are now.
-    pub(super) fn found(&mut self, now: Now, processes: Vec<Process>, out: &mut Vec<Output>) {
-        if self.facts.state() != State::Terminating {
-            return;
-        }
-        let leader = self.facts.record().pid;
-        let others: Vec<_> = processes.into_iter().filter(|process| Some(process.id.pid) != leader).collect();
-        if let (Some(status), true) = (self.ended, others.is_empty()) {
-            self.exit(exit_of(status), out);
-            return;
-        }
-        let ended = self.ended.is_some();
+    pub(super) fn found(&mut self, now: Now, processes: &[Process], out: &mut Vec<Output>) {
+        let (leader, ended) = (self.leader(), self.ended);
         let Some(run) = &mut self.kill else { return };
-        let signal = run.signal.take();
-        run.survivors =
-            others.iter().map(|other| Survivor { pid: other.id.pid, command: other.command.clone() }).collect();
-        if ended {
-            run.look_at = Some(now.boot_ms + LOOK_AGAIN_MS);
+        let stale = std::mem::replace(&mut run.search, Search::None) == Search::Stale;
+        // Once reaped it is not among them, whoever has its number now.
+        let left = || processes.iter().filter(|process| ended.is_none() || process.id != leader);
+        run.survivors = left().map(|left| Survivor { pid: left.id.pid, command: left.command.clone() }).collect();
+        let signal = run.signal;
+        if stale {
+            self.find_processes(out);
+        } else if let (Some(status), true) = (ended, run.survivors.is_empty()) {
+            return self.exit(exit_of(status), Then::Nothing, out);
+        } else {
+            run.signal = None;
+            run.look_at = ended.map(|_| now.boot_ms + LOOK_AGAIN_MS);
         }
         let Some(signal) = signal else { return };
-        for other in others {
+        // The program itself is signalled with its group.
+        for other in left().filter(|process| process.id != leader) {
             self.to_holder(Frame::SignalProcess(other.id, signal.number()), out);
             if signal != Signal::KILL {
                 self.to_holder(Frame::SignalProcess(other.id, Signal::CONT.number()), out);
@@ -192,7 +227,6 @@ impl Session {
     fn give_up(&mut self, out: &mut Vec<Output>) {
         let survivors = self.kill.take().map(|run| run.survivors).unwrap_or_default();
         let kind = self.ended.map_or(ExitKind::Unreaped(true), exit_of);
-        self.to_holder(Frame::Abandon, out);
-        self.exit_with(Exit { kind, forced: true, survivors, drain: None }, out);
+        self.exit_with(Exit { kind, forced: true, survivors, drain: None }, Then::Nothing, out);
     }
 }

@@ -1,13 +1,15 @@
 //! From `Starting` to `Finalized`: what the holder tells, and what follows from each transition.
 
+use std::cmp::Ordering;
+
 use abide_wire::Code;
 
-use super::core::{Busy, Holder, Recording, Session, Then};
-use super::io::{Asker, Frame, Gone, HolderInput, Input, Now, Output, Reply};
+use super::core::{Due, Holder, Recording, Session, Then};
+use super::io::{Asker, Frame, Gone, HolderInput, Input, Now, Output, Reply, Size};
 use crate::ids::{ByteOffset, EventNumber};
 use crate::kill::Signal;
 use crate::program::{Failure, Step};
-use crate::protocol::WireError;
+use crate::protocol::{Mode, WireError};
 use crate::record::{Exit, ExitKind, State};
 use crate::store::{Event, MarkKind};
 
@@ -33,29 +35,27 @@ impl Session {
             Event::Started { .. } => self.started(now, out),
             Event::Kill { .. } => self.kill_recorded(now, out),
             Event::Exited { exit } => self.exited(now, exit, out),
-            Event::Finalized { end_offset, .. } => self.finalized(number, *end_offset, out),
+            Event::Finalized { .. } => self.finalized(number, out),
             Event::OwnerChanged { former, .. } => {
                 self.owner_changed(now, former.clone(), recording.then, out);
                 return;
             }
             Event::Resized { .. } => self.resize_recorded(now, out),
-            Event::Removed { .. } => {
-                let Then::Answer(asker) = recording.then else { return };
-                out.push(Output::Bury(asker));
-                return;
-            }
+            Event::Removed { .. } => self.removed(number, &recording.then),
             Event::Recovered { .. } | Event::Boot { .. } => {}
         }
-        match recording.then {
-            Then::Answer(Some(asker)) => out.push(Output::Answer(asker, self.kill_reply(false))),
-            then => self.then(then),
-        }
+        self.then(now, recording.then, out);
     }
 
     /// The start of this daemon has decided what to make of the session.
-    pub(super) fn recovered(&mut self, outcome: &str, code: Option<&str>, out: &mut Vec<Output>) {
+    pub(super) fn recovered(&mut self, now: Now, outcome: &str, code: Option<&str>, out: &mut Vec<Output>) {
+        match self.facts.state() {
+            State::Starting => self.start_by = Some(now.boot_ms + START_MS_MAX),
+            State::Finalized => return,
+            _ => {}
+        }
         let event = Event::Recovered { outcome: outcome.to_owned(), code: code.map(str::to_owned) };
-        self.report(event, None, out);
+        self.report(event, None, Then::Nothing, out);
     }
 
     pub(super) fn log_created(&mut self, out: &mut Vec<Output>) {
@@ -74,12 +74,14 @@ impl Session {
         match *event {
             HolderInput::Adopted { .. } => self.adopted(now, event, out),
             HolderInput::Started { pid, start_time } if self.facts.state() == State::Starting => {
+                self.start_by = None;
                 let record = self.facts.record();
                 let mark =
                     MarkKind::Started { incarnation: record.incarnation, pid, cols: record.cols, rows: record.rows };
-                self.report(Event::Started { pid, start_time }, Some(mark), out);
+                self.report(Event::Started { pid, start_time }, Some(mark), Then::Nothing, out);
             }
             HolderInput::Failed { step, errno } if self.facts.state() == State::Starting => {
+                self.start_by = None;
                 let failure = Failure {
                     step: Step::from_number(step).unwrap_or(Step::Holder),
                     errno: i32::try_from(errno).unwrap_or(0),
@@ -89,6 +91,8 @@ impl Session {
             }
             HolderInput::Ended { status } => self.program_ended(status, out),
             HolderInput::Gone(gone) => self.holder_gone(gone, out),
+            // It came too late to be told to the former owner, not too late to be known.
+            HolderInput::OwnerOk { epoch, former } if epoch == self.facts.record().owner_epoch => self.former = former,
             // Answers to frames that were repeated.
             HolderInput::Started { .. } | HolderInput::Failed { .. } | HolderInput::OwnerOk { .. } => {}
         }
@@ -98,29 +102,51 @@ impl Session {
         let HolderInput::Adopted { owner_epoch, input_applied, former, size, .. } = *adopted else { return };
         self.holder = Holder::Adopted;
         self.former = former;
+        self.epoch_known = owner_epoch;
         self.window = super::window::Window::new(owner_epoch, input_applied);
         let record = self.facts.record();
         if size != (record.cols, record.rows) {
-            let size = super::io::Size { cols: record.cols, rows: record.rows, pixels: self.facts.created.pixels };
+            let size = Size { cols: record.cols, rows: record.rows, pixels: self.pixels };
             self.to_holder(Frame::Resize(size), out);
         }
+        match owner_epoch.cmp(&self.facts.record().owner_epoch) {
+            Ordering::Less => self.hand_over(now, None, Then::GoOn, out),
+            Ordering::Greater if self.facts.state() < State::Exited => self.epoch_lost(Then::GoOn, out),
+            _ => self.go_on(now, out),
+        }
+    }
+
+    /// The holder is adopted, and knows owner and size: what is due next.
+    pub(super) fn go_on(&mut self, now: Now, out: &mut Vec<Output>) {
+        let incarnation = self.facts.record().incarnation;
         match self.facts.state() {
-            State::Starting if self.facts.start_recorded => self.to_holder(Frame::Start(record.incarnation), out),
-            State::Starting => {
-                let incarnation = record.incarnation;
-                self.report(Event::Start { incarnation }, None, out);
-                return;
+            State::Starting if self.facts.start_recorded => {
+                self.to_holder(Frame::Start(incarnation), out);
+                self.kill_recorded(now, out);
             }
-            State::Running | State::Terminating | State::Exited => {
+            State::Starting if self.owes("exited") => self.to_holder(Frame::Hangup, out),
+            State::Starting => self.report(Event::Start { incarnation }, None, Then::Nothing, out),
+            State::Running => {
                 out.push(Output::Drain);
-                for (_, input) in std::mem::take(&mut self.waiting) {
-                    self.defer(input);
-                }
+                self.retry_waiting();
+            }
+            State::Terminating => {
+                out.push(Output::Drain);
+                self.retry_waiting();
+                self.kill_recorded(now, out);
+            }
+            State::Exited if self.facts.record().started_at.is_none() => self.to_holder(Frame::Hangup, out),
+            State::Exited => {
+                out.push(Output::Drain);
+                self.drain_by = Some(now.boot_ms + self.limits.drain_ms_max);
             }
             State::Finalized => self.to_holder(Frame::Hangup, out),
         }
-        if owner_epoch < self.facts.record().owner_epoch {
-            self.hand_over(now, None, Then::Nothing, out);
+    }
+
+    fn kill_recorded(&mut self, now: Now, out: &mut Vec<Output>) {
+        if let Some(kill) = self.facts.kill {
+            self.kill_begins(now, kill, out);
         }
     }
 
@@ -130,22 +156,25 @@ impl Session {
         if let Some(asker) = self.creator.take() {
             out.push(Output::Answer(asker, Reply::Created));
         }
-        for (_, input) in std::mem::take(&mut self.waiting) {
-            self.defer(input);
-        }
-        if self.facts.state() == State::Terminating {
-            self.kill_recorded(now, out);
-        }
+        self.retry_waiting();
+        self.kill_recorded(now, out);
         if let Some(status) = self.ended.take() {
             self.defer(Input::Holder(HolderInput::Ended { status }));
+        }
+    }
+
+    /// Attaches that waited are looked at again.
+    fn retry_waiting(&mut self) {
+        for (_, input) in std::mem::take(&mut self.waiting) {
+            self.defer(input);
         }
     }
 
     fn program_ended(&mut self, status: u32, out: &mut Vec<Output>) {
         self.ended = Some(status);
         match self.facts.state() {
-            State::Running => self.exit(exit_of(status), out),
-            State::Terminating => self.find_processes(out),
+            State::Running | State::Terminating if self.kill.is_some() => self.find_processes(out),
+            State::Running | State::Terminating => self.exit(exit_of(status), Then::Nothing, out),
             State::Starting | State::Exited | State::Finalized => {}
         }
     }
@@ -154,6 +183,7 @@ impl Session {
     fn holder_gone(&mut self, gone: Gone, out: &mut Vec<Output>) {
         self.holder = Holder::None;
         match self.facts.state() {
+            State::Starting if self.owes("exited") => {}
             State::Starting if !self.facts.start_recorded => {
                 if self.launches < LAUNCHES_MAX {
                     self.launch(out);
@@ -167,20 +197,22 @@ impl Session {
                     Some(status) => exit_of(status),
                     None => ExitKind::Lost(lost.as_str().to_owned()),
                 };
-                self.refuse_creator(WireError::holder_lost(lost), out);
-                self.exit(kind, out);
+                self.exit(kind, Then::Refuse(WireError::holder_lost(lost)), out);
             }
             State::Exited if self.drained.1 => self.finalize(out),
-            State::Exited | State::Finalized => {}
+            State::Exited => {}
+            State::Finalized if self.when_durable.is_empty() => out.push(Output::RemoveFiles),
+            State::Finalized => {}
         }
     }
 
-    pub(super) fn exit(&mut self, kind: ExitKind, out: &mut Vec<Output>) {
-        self.exit_with(Exit { kind, forced: false, survivors: Vec::new(), drain: None }, out);
+    pub(super) fn exit(&mut self, kind: ExitKind, then: Then, out: &mut Vec<Output>) {
+        self.exit_with(Exit { kind, forced: false, survivors: Vec::new(), drain: None }, then, out);
     }
 
-    pub(super) fn exit_with(&mut self, exit: Exit, out: &mut Vec<Output>) {
-        self.report(Event::Exited { exit }, None, out);
+    pub(super) fn exit_with(&mut self, exit: Exit, then: Then, out: &mut Vec<Output>) {
+        self.kill = None;
+        self.report(Event::Exited { exit }, None, then, out);
     }
 
     fn exited(&mut self, now: Now, exit: &Exit, out: &mut Vec<Output>) {
@@ -188,17 +220,18 @@ impl Session {
         self.kill = None;
         self.resize_due = None;
         self.grace_until = None;
-        for (_, input) in std::mem::take(&mut self.waiting) {
-            self.defer(input);
-        }
-        if exit.kind == ExitKind::NeverStarted(true) {
-            self.to_holder(Frame::Hangup, out);
-            self.refuse_creator(WireError::exited(self.facts.record()), out);
-        }
-        let started = !matches!(exit.kind, ExitKind::NeverStarted(_) | ExitKind::SpawnFailed(_));
-        if !started {
+        self.retry_waiting();
+        match exit.kind {
             // No program ran: there is nothing to wait for.
-            self.drained.1 = true;
+            ExitKind::SpawnFailed(_) => self.drained.1 = true,
+            ExitKind::NeverStarted(_) => {
+                self.drained.1 = true;
+                self.refuse_creator(WireError::exited(self.facts.record()), out);
+                self.to_holder(Frame::Hangup, out);
+            }
+            _ if self.facts.record().started_at.is_none() => self.to_holder(Frame::Hangup, out),
+            _ if exit.forced => self.to_holder(Frame::Abandon, out),
+            _ => {}
         }
         if self.drained.1 {
             self.finalize(out);
@@ -208,54 +241,65 @@ impl Session {
     }
 
     pub(super) fn output_taken(&mut self, head: ByteOffset, end: bool, out: &mut Vec<Output>) {
-        self.drained = (head, self.drained.1 || end);
+        // A holder that ended before its program was to start is followed by another one.
+        let ends = end && (self.facts.start_recorded || self.facts.state() > State::Starting);
+        self.drained = (head, self.drained.1 || ends);
         if self.facts.state() == State::Exited && self.drained.1 {
             self.finalize(out);
         }
     }
 
     fn finalize(&mut self, out: &mut Vec<Output>) {
-        if !matches!(self.busy, Busy::Free) {
-            return;
+        let Some(mut exit) = self.facts.record().exit.clone() else { return };
+        if self.cut_off {
+            exit.drain = Some("deadline".to_owned());
         }
-        let Some(exit) = self.facts.record().exit.clone() else { return };
         let event = Event::Finalized { end_offset: self.drained.0, exit: exit.clone() };
-        self.report(event, Some(MarkKind::Exited { exit }), out);
+        self.report(event, Some(MarkKind::Exited { exit }), Then::Nothing, out);
     }
 
-    fn finalized(&mut self, number: EventNumber, end: ByteOffset, out: &mut Vec<Output>) {
+    fn finalized(&mut self, number: EventNumber, out: &mut Vec<Output>) {
         self.drain_by = None;
-        if self.holder == Holder::Adopted {
-            self.when_durable.push((number, Output::ToHolder(Frame::Collect(end))));
-        } else {
-            self.when_durable.push((number, Output::RemoveFiles));
+        for viewer in self.streams.values_mut() {
+            viewer.mode = Mode::Observer;
         }
+        for input in std::mem::take(&mut self.leaving) {
+            self.defer(input);
+        }
+        self.when_durable.push((number, Due::Collect));
         out.push(Output::Screen);
+    }
+
+    fn removed(&mut self, number: EventNumber, then: &Then) {
+        self.drain_by = None;
+        self.owed.clear();
+        if let Then::Removed(asker) = then {
+            self.when_durable.push((number, Due::DropLog(*asker)));
+        }
     }
 
     pub(super) fn start_overdue(&mut self, out: &mut Vec<Output>) {
         self.start_by = None;
-        if self.facts.state() != State::Starting {
-            return;
+        if self.facts.state() == State::Starting {
+            self.drained.1 = true;
+            let kind = ExitKind::Lost(Code::HolderUnresponsive.as_str().to_owned());
+            self.exit(kind, Then::Refuse(WireError::unresponsive()), out);
         }
-        self.refuse_creator(WireError::unresponsive(), out);
-        self.to_holder(Frame::Hangup, out);
-        self.exit(ExitKind::Lost("HOLDER_UNRESPONSIVE".to_owned()), out);
-        self.drained.1 = true;
     }
 
     pub(super) fn drain_overdue(&mut self, out: &mut Vec<Output>) {
         self.drain_by = None;
+        self.cut_off = true;
         self.to_holder(Frame::Abandon, out);
     }
 
     fn not_started(&mut self, failure: Failure, out: &mut Vec<Output>) {
-        self.refuse_creator(WireError::not_started(failure), out);
-        self.exit(ExitKind::SpawnFailed(failure.code().as_str().to_owned()), out);
+        let kind = ExitKind::SpawnFailed(failure.code().as_str().to_owned());
+        self.exit(kind, Then::Refuse(WireError::not_started(failure)), out);
     }
 
     /// What fails in the holder leaves a session, which the answer names.
-    fn refuse_creator(&mut self, error: WireError, out: &mut Vec<Output>) {
+    pub(super) fn refuse_creator(&mut self, error: WireError, out: &mut Vec<Output>) {
         if let Some(asker) = self.creator.take() {
             let error = error.with("session", self.facts.id().to_string());
             out.push(Output::Answer(asker, Reply::Error(error)));

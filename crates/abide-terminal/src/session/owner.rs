@@ -1,6 +1,6 @@
 //! Who may type: one client at most. Each change begins a new owner epoch, which fences what the former owner sent.
 
-use super::core::{Busy, Holder, Session, Then};
+use super::core::{Busy, Holder, Session, Then, reply};
 use super::io::{Asker, Frame, HolderInput, Input, Now, Op, Output, Reply, Size, StreamId, Target};
 use super::window::Window;
 use crate::ids::{ClientId, InputOffset, OwnerEpoch};
@@ -33,6 +33,10 @@ impl Session {
         op: Op,
         out: &mut Vec<Output>,
     ) {
+        if let Some(removed_at) = self.removed_at {
+            let gone = WireError::gone(&self.facts.id().to_string(), removed_at);
+            return reply(asker, Reply::Error(gone), out);
+        }
         let current = self.facts.record().owner_epoch;
         let stale = owner_epoch.filter(|epoch| *epoch != current);
         let again = Input::Request { asker, client: client.clone(), owner_epoch: None, op: op.clone() };
@@ -42,10 +46,10 @@ impl Session {
                 self.ask_kill(now, asker, client, (grace_ms, force, signal), out)
             }
             (None, Op::Signal(number, target)) => self.ask_signal(asker, client, number, target, out),
-            (None, Op::Resize(size)) => self.ask_resize(now, asker, client, size, out),
+            (None, Op::Resize(size)) => self.ask_resize(now, asker, client, size, again, out),
             (None, Op::Takeover(size)) => self.ask_takeover(asker, client, size, again, out),
             (None, Op::Release { to }) => self.ask_release(asker, client, to, out),
-            (None, Op::Remove) => self.ask_remove(asker, out),
+            (None, Op::Remove) => self.ask_remove(asker, again, out),
         };
         if let Err(error) = refused {
             match asker {
@@ -66,9 +70,7 @@ impl Session {
         self.must_own(client)?;
         self.must_run()?;
         self.to_holder(Frame::Signal(number, target), out);
-        if let Some(asker) = asker {
-            out.push(Output::Answer(asker, Reply::Signalled));
-        }
+        reply(asker, Reply::Signalled, out);
         Ok(())
     }
 
@@ -77,7 +79,15 @@ impl Session {
     }
 
     pub(super) fn must_own(&self, client: &ClientId) -> Result<(), WireError> {
-        if self.owns(client) { Ok(()) } else { Err(self.role_forbidden()) }
+        if self.owns(client) { Ok(()) } else { Err(self.not_allowed()) }
+    }
+
+    /// Why somebody who does not own the session may not change it. Nobody owns one that is over.
+    fn not_allowed(&self) -> WireError {
+        match self.facts.state() {
+            State::Finalized => WireError::exited(self.facts.record()),
+            _ => self.role_forbidden(),
+        }
     }
 
     pub(super) fn role_forbidden(&self) -> WireError {
@@ -86,10 +96,9 @@ impl Session {
 
     /// Whether a stream may write, in this epoch, to a program that can read.
     pub(super) fn may_write(&self, stream: StreamId, epoch: OwnerEpoch) -> Result<(), WireError> {
-        let viewer = self.streams.get(&stream).ok_or_else(|| self.role_forbidden())?;
-        let record = self.facts.record();
-        if viewer.mode != Mode::Owner || !self.owns(&viewer.client) || epoch != record.owner_epoch {
-            return Err(self.role_forbidden());
+        let owner = self.streams.get(&stream).filter(|viewer| viewer.mode == Mode::Owner && self.owns(&viewer.client));
+        if owner.is_none() || epoch != self.facts.record().owner_epoch {
+            return Err(self.not_allowed());
         }
         self.must_run()
     }
@@ -117,27 +126,26 @@ impl Session {
     }
 
     pub(super) fn lapse(&mut self, out: &mut Vec<Output>) {
-        self.grace_until = None;
-        self.change_owner(None, Cause::Lapsed, None, out);
+        self.change_owner(None, Cause::Lapsed, Then::Nothing, out);
     }
 
-    /// Records a change of owner. With `again` the operation that needs it goes on afterwards and may be refused;
-    /// without, the change has happened and waits for room.
-    pub(super) fn change_owner(
-        &mut self,
-        owner: Option<ClientId>,
-        cause: Cause,
-        again: Option<Input>,
-        out: &mut Vec<Output>,
-    ) {
+    /// Records a change of owner.
+    pub(super) fn change_owner(&mut self, owner: Option<ClientId>, cause: Cause, then: Then, out: &mut Vec<Output>) {
+        let (event, mark) = self.change_of_owner(owner, cause);
+        self.propose(event, Some(mark), then, out);
+    }
+
+    /// The holder knows a later owner than the registry, which lost that change: whoever it was, the epoch is over.
+    pub(super) fn epoch_lost(&mut self, then: Then, out: &mut Vec<Output>) {
+        let (event, mark) = self.change_of_owner(None, Cause::Lapsed);
+        self.report(event, Some(mark), then, out);
+    }
+
+    fn change_of_owner(&self, owner: Option<ClientId>, cause: Cause) -> (Event, MarkKind) {
         let former = self.facts.record().owner.clone();
-        let owner_epoch = self.facts.next_owner_epoch();
+        let owner_epoch = self.facts.next_owner_epoch().max(self.epoch_known.next());
         let event = Event::OwnerChanged { former: former.clone(), owner: owner.clone(), owner_epoch, cause };
-        let mark = MarkKind::OwnerChanged { former, owner, owner_epoch, cause };
-        match again {
-            Some(input) => self.propose(event, Some(mark), Then::Again(Box::new(input)), out),
-            None => self.report(event, Some(mark), out),
-        }
+        (event, MarkKind::OwnerChanged { former, owner, owner_epoch, cause })
     }
 
     /// A change of owner is written: streams change their modes, the holder is told.
@@ -155,27 +163,27 @@ impl Session {
         } else {
             self.window = Window::new(self.facts.record().owner_epoch, InputOffset(0));
             self.change_modes(former.as_ref(), None, out);
-            self.then(then);
+            self.then(now, then, out);
         }
     }
 
     /// A frame of the holder while a new owner is handed in: its answer, or something that waits.
-    pub(super) fn handing(&mut self, event: HolderInput, out: &mut Vec<Output>) {
+    pub(super) fn handing(&mut self, now: Now, event: HolderInput, out: &mut Vec<Output>) {
         match event {
             HolderInput::OwnerOk { epoch, former } if epoch == self.facts.record().owner_epoch => {
-                self.handed(&Confirmed::Former(former), out);
+                self.handed(now, &Confirmed::Former(former), out);
             }
             HolderInput::OwnerOk { .. } => {}
             HolderInput::Gone(_) => {
                 self.defer(Input::Holder(event));
-                self.handed(&Confirmed::No, out);
+                self.handed(now, &Confirmed::No, out);
             }
             event => self.defer(Input::Holder(event)),
         }
     }
 
     /// The holder has confirmed the new owner, or was given up.
-    pub(super) fn handed(&mut self, confirmed: &Confirmed, out: &mut Vec<Output>) {
+    pub(super) fn handed(&mut self, now: Now, confirmed: &Confirmed, out: &mut Vec<Output>) {
         let Busy::Handing { former: client, then, .. } = std::mem::replace(&mut self.busy, Busy::Free) else {
             return;
         };
@@ -187,11 +195,13 @@ impl Session {
             Confirmed::Former(Some((written, applied))) if written == before => Some((before, applied)),
             Confirmed::Former(_) => Some((before, InputOffset(0))),
         };
-        if let Confirmed::Former(former) = *confirmed {
-            self.former = former;
-        }
+        // What was not told cannot be known: the count before it is no longer the last one.
+        self.former = match *confirmed {
+            Confirmed::Former(former) => former,
+            Confirmed::No => None,
+        };
         self.change_modes(client.as_ref(), applied, out);
-        self.then(then);
+        self.then(now, then, out);
     }
 
     /// The former owner's streams observe from now on; the newest stream of the new owner types.
@@ -233,19 +243,17 @@ impl Session {
                 return Err(WireError::takeover_denied(record));
             }
             let cause = if record.owner.is_some() { Cause::Takeover } else { Cause::Claimed };
-            self.change_owner(Some(client.clone()), cause, Some(again), out);
+            self.change_owner(Some(client.clone()), cause, Then::Again(Box::new(again)), out);
             return Ok(());
         }
-        if !over
-            && let Some(size) = size
+        if let Some(size) = size
+            && matches!(record.state, State::Starting | State::Running)
             && self.differs(size)
         {
             self.record_size(size, Then::Again(Box::new(again)), out);
             return Ok(());
         }
-        if let Some(asker) = asker {
-            out.push(Output::Answer(asker, Reply::TakenOver(self.facts.record().owner_epoch)));
-        }
+        reply(asker, Reply::TakenOver(self.facts.record().owner_epoch), out);
         Ok(())
     }
 
@@ -256,26 +264,21 @@ impl Session {
         to: Option<ClientId>,
         out: &mut Vec<Output>,
     ) -> Result<(), WireError> {
-        if self.facts.state() < State::Exited {
-            if self.owns(client) {
-                if let Some(to) = &to
-                    && !self.streams.values().any(|viewer| viewer.client == *to)
-                {
-                    return Err(WireError::bad_request("to", "is not attached to this session"));
-                }
-                // Asked again by somebody who owns it no longer, it only has to be answered.
-                let done =
-                    Input::Request { asker, client: client.clone(), owner_epoch: None, op: Op::Release { to: None } };
-                self.change_owner(to, Cause::Released, Some(done), out);
-                return Ok(());
+        let over = self.facts.state() >= State::Exited;
+        let to_itself = to.as_ref() == Some(client);
+        if !over && self.owns(client) && !to_itself {
+            if let Some(to) = &to
+                && !self.streams.values().any(|viewer| viewer.client == *to)
+            {
+                return Err(WireError::bad_request("to", "is not attached to this session"));
             }
-            if self.facts.record().owner.is_some() {
-                return Err(self.role_forbidden());
-            }
+            self.change_owner(to, Cause::Released, Then::Released(asker), out);
+            return Ok(());
         }
-        if let Some(asker) = asker {
-            out.push(Output::Answer(asker, Reply::Released(self.facts.record().owner_epoch)));
+        if !over && !self.owns(client) && self.facts.record().owner.is_some() {
+            return Err(self.role_forbidden());
         }
+        reply(asker, Reply::Released(self.facts.record().owner_epoch), out);
         Ok(())
     }
 
@@ -285,36 +288,34 @@ impl Session {
         asker: Option<Asker>,
         client: &ClientId,
         size: Option<Size>,
+        again: Input,
         out: &mut Vec<Output>,
     ) -> Result<(), WireError> {
         self.must_own(client)?;
         if self.facts.state() != State::Starting {
             self.must_run()?;
         }
-        if let Some(asker) = asker {
-            let record = self.facts.record();
-            let (cols, rows) = size.map_or((record.cols, record.rows), |size| (size.cols, size.rows));
-            out.push(Output::Answer(asker, Reply::Resized(cols, rows)));
-        }
         let Some(size) = size.filter(|size| self.differs(*size)) else {
             self.resize_due = None;
+            let record = self.facts.record();
+            reply(asker, Reply::Resized(record.cols, record.rows), out);
             return Ok(());
         };
+        // Whoever waits for an answer sets the pace; only what a stream sends is merged.
         let due = self.resized_at.map(|at| at + RESIZE_MERGE_MS).filter(|due| *due > now.boot_ms);
         match due {
-            Some(due) => self.resize_due = Some((due, client.clone(), size)),
-            None => self.record_size(size, Then::Nothing, out),
+            Some(due) if asker.is_none() => self.resize_due = Some((due, client.clone(), size)),
+            _ => self.record_size(size, Then::Again(Box::new(again)), out),
         }
         Ok(())
     }
 
-    pub(super) fn resize_now(&mut self, _now: Now, out: &mut Vec<Output>) {
+    /// The merged size is due: it is asked for as if it came now.
+    pub(super) fn resize_now(&mut self) {
         if let Some((_, client, size)) = self.resize_due.take()
             && self.owns(&client)
-            && self.differs(size)
-            && matches!(self.facts.state(), State::Starting | State::Running)
         {
-            self.record_size(size, Then::Nothing, out);
+            self.defer(Input::Request { asker: None, client, owner_epoch: None, op: Op::Resize(Some(size)) });
         }
     }
 
@@ -323,7 +324,8 @@ impl Session {
     }
 
     pub(super) fn record_size(&mut self, size: Size, then: Then, out: &mut Vec<Output>) {
-        self.facts.created.pixels = size.pixels;
+        self.pixels = size.pixels;
+        self.resize_due = None;
         let (cols, rows) = (size.cols, size.rows);
         self.propose(Event::Resized { cols, rows }, Some(MarkKind::Resized { cols, rows }), then, out);
     }
@@ -331,15 +333,22 @@ impl Session {
     pub(super) fn resize_recorded(&mut self, now: Now, out: &mut Vec<Output>) {
         self.resized_at = Some(now.boot_ms);
         let record = self.facts.record();
-        let size = Size { cols: record.cols, rows: record.rows, pixels: self.facts.created.pixels };
+        let size = Size { cols: record.cols, rows: record.rows, pixels: self.pixels };
         self.to_holder(Frame::Resize(size), out);
     }
 
-    fn ask_remove(&mut self, asker: Option<Asker>, out: &mut Vec<Output>) -> Result<(), WireError> {
-        if self.facts.state() != State::Finalized {
-            return Err(WireError::running(self.facts.record()));
+    fn ask_remove(&mut self, asker: Option<Asker>, again: Input, out: &mut Vec<Output>) -> Result<(), WireError> {
+        match self.facts.state() {
+            State::Finalized => {}
+            // A full store: removing makes room, so it does not wait for the end to be recorded.
+            State::Exited if self.owes("finalized") => {}
+            State::Exited => {
+                self.leaving.push(again);
+                return Ok(());
+            }
+            _ => return Err(WireError::running(self.facts.record())),
         }
-        self.propose(Event::Removed { cause: "request".to_owned() }, None, Then::Answer(asker), out);
+        self.propose(Event::Removed { cause: "request".to_owned() }, None, Then::Removed(asker), out);
         Ok(())
     }
 }

@@ -1,0 +1,10 @@
+//! The rules of a session against small models of what is around them.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod any_order_of_events_keeps_the_rules;
+mod coverage;
+mod holder;
+mod journal;
+mod random;
+mod world;
