@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod a_full_store_stops_no_kill;
 mod any_order_of_events_keeps_the_rules;
 mod coverage;
+mod each_operation_has_its_answer_in_each_state;
 mod holder;
 mod journal;
 mod random;

@@ -22,10 +22,6 @@ impl Random {
     pub(crate) fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }
-
-    pub(crate) fn bytes(&mut self, len_max: u64) -> Vec<u8> {
-        (0..self.below(len_max)).map(|_| u8::try_from(self.below(256)).unwrap()).collect()
-    }
 }
 
 /// How many histories are run.

@@ -106,6 +106,20 @@ pub(crate) struct World<'a> {
     pub(crate) trace: bool,
 }
 
+/// What a session is made of.
+pub(crate) fn created(owner: Option<ClientId>, takeover: Takeover) -> Created {
+    Created {
+        record: record(SessionId::from_parts(1, 7), owner, takeover),
+        login: false,
+        pixels: (0, 0),
+        env: None,
+        clear_env: false,
+        retention_bytes: None,
+        retention_age_ms: None,
+        boot_id: String::new(),
+    }
+}
+
 fn record(id: SessionId, owner: Option<ClientId>, takeover: Takeover) -> Record {
     Record {
         id,
@@ -144,27 +158,17 @@ impl<'a> World<'a> {
     /// A session that was just asked for.
     pub(crate) fn new(seed: u64, coverage: &'a mut Coverage, trace: bool) -> Self {
         let mut random = Random::new(seed);
-        let id = SessionId::from_parts(1, 7);
         let names = KINDS.map(|name| ClientId::try_from(name.to_owned()).unwrap());
         let owner = (!random.one_in(6)).then(|| names[0].clone());
         let takeover = if random.one_in(5) { Takeover::Deny } else { Takeover::Allow };
-        let created = Created {
-            record: record(id, owner, takeover),
-            login: false,
-            pixels: (0, 0),
-            env: None,
-            clear_env: false,
-            retention_bytes: None,
-            retention_age_ms: None,
-            boot_id: String::new(),
-        };
+        let created = created(owner, takeover);
         let now = Now { boot_ms: 50_000, wall_ms: 1_760_000_000_000 };
         let stubborn = random.one_in(5);
         let mut world = Self {
             random,
             coverage,
             now,
-            id,
+            id: created.record.id,
             core: Session::new(Facts::new(created), LIMITS),
             journal: Journal::new(),
             holder: None,
