@@ -19,6 +19,11 @@ impl Random {
         (self.next() >> 11) % end.max(1)
     }
 
+    /// An index into something of this length; 0 if it is empty.
+    pub(crate) fn index(&mut self, len: usize) -> usize {
+        usize::try_from(self.below(len as u64)).unwrap()
+    }
+
     pub(crate) fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }
