@@ -494,11 +494,10 @@ impl Session {
 
     pub(super) fn then(&mut self, now: Now, then: Then, out: &mut Vec<Output>) {
         match then {
-            Then::Nothing => {}
+            Then::Nothing | Then::Removed(_) => {}
             Then::Again(input) => self.again = Some(input),
             Then::Killed(asker) => reply(asker, self.kill_reply(false), out),
             Then::Released(asker) => reply(asker, Reply::Released(self.facts.record().owner_epoch), out),
-            Then::Removed(_) => {}
             Then::Refuse(error) => self.refuse_creator(error, out),
             Then::GoOn => self.go_on(now, out),
         }

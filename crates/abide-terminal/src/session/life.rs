@@ -200,9 +200,8 @@ impl Session {
                 self.exit(kind, Then::Refuse(WireError::holder_lost(lost)), out);
             }
             State::Exited if self.drained.1 => self.finalize(out),
-            State::Exited => {}
             State::Finalized if self.when_durable.is_empty() => out.push(Output::RemoveFiles),
-            State::Finalized => {}
+            State::Exited | State::Finalized => {}
         }
     }
 

@@ -86,7 +86,7 @@ impl Holder {
 
     /// Whether all output that will ever be there is there.
     pub(crate) fn output_ended(&self) -> bool {
-        matches!(self.program, Program::Ended(_)) && (self.others.is_empty() || self.abandoned) || self.abandoned
+        self.abandoned || (matches!(self.program, Program::Ended(_)) && self.others.is_empty())
     }
 
     /// Reads one thing that was sent.

@@ -1,9 +1,13 @@
 //! The rules of a session against small models of what is around them.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![expect(clippy::match_same_arms, reason = "tables are read row by row")]
+#![expect(clippy::similar_names, reason = "who asks, and what was asked")]
 
+mod a_full_store_stops_no_kill;
 mod any_order_of_events_keeps_the_rules;
 mod coverage;
+mod each_operation_has_its_answer_in_each_state;
 mod holder;
 mod journal;
 mod random;

@@ -19,12 +19,13 @@ impl Random {
         (self.next() >> 11) % end.max(1)
     }
 
-    pub(crate) fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
+    /// An index into something of this length; 0 if it is empty.
+    pub(crate) fn index(&mut self, len: usize) -> usize {
+        usize::try_from(self.below(len as u64)).unwrap()
     }
 
-    pub(crate) fn bytes(&mut self, len_max: u64) -> Vec<u8> {
-        (0..self.below(len_max)).map(|_| u8::try_from(self.below(256)).unwrap()).collect()
+    pub(crate) fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
     }
 }
 

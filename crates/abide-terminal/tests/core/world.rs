@@ -57,6 +57,7 @@ struct KillModel {
     sigkill_at: Option<u64>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "what is under way around a session is so many things")]
 pub(crate) struct World<'a> {
     pub(crate) random: Random,
     coverage: &'a mut Coverage,
@@ -74,7 +75,7 @@ pub(crate) struct World<'a> {
     hoping: bool,
     draining: bool,
     /// What the holder left is still to be told of: it is gone, and how its program ended.
-    lost: Option<Option<u32>>,
+    lost: Option<Gone>,
     rest_due: bool,
     end_told: bool,
     log_due: bool,
@@ -104,6 +105,20 @@ pub(crate) struct World<'a> {
     /// The journal refuses even what needs the registry alone.
     essential_full: bool,
     pub(crate) trace: bool,
+}
+
+/// What a session is made of.
+pub(crate) fn created(owner: Option<ClientId>, takeover: Takeover) -> Created {
+    Created {
+        record: record(SessionId::from_parts(1, 7), owner, takeover),
+        login: false,
+        pixels: (0, 0),
+        env: None,
+        clear_env: false,
+        retention_bytes: None,
+        retention_age_ms: None,
+        boot_id: String::new(),
+    }
 }
 
 fn record(id: SessionId, owner: Option<ClientId>, takeover: Takeover) -> Record {
@@ -144,27 +159,17 @@ impl<'a> World<'a> {
     /// A session that was just asked for.
     pub(crate) fn new(seed: u64, coverage: &'a mut Coverage, trace: bool) -> Self {
         let mut random = Random::new(seed);
-        let id = SessionId::from_parts(1, 7);
         let names = KINDS.map(|name| ClientId::try_from(name.to_owned()).unwrap());
         let owner = (!random.one_in(6)).then(|| names[0].clone());
         let takeover = if random.one_in(5) { Takeover::Deny } else { Takeover::Allow };
-        let created = Created {
-            record: record(id, owner, takeover),
-            login: false,
-            pixels: (0, 0),
-            env: None,
-            clear_env: false,
-            retention_bytes: None,
-            retention_age_ms: None,
-            boot_id: String::new(),
-        };
+        let created = created(owner, takeover);
         let now = Now { boot_ms: 50_000, wall_ms: 1_760_000_000_000 };
         let stubborn = random.one_in(5);
         let mut world = Self {
             random,
             coverage,
             now,
-            id,
+            id: created.record.id,
             core: Session::new(Facts::new(created), LIMITS),
             journal: Journal::new(),
             holder: None,
@@ -271,7 +276,7 @@ impl<'a> World<'a> {
                     self.coverage.saw("gone before start: launched again");
                 }
             }
-            Output::ToHolder(frame) => self.to_holder(frame),
+            Output::ToHolder(frame) => self.tell_holder(frame),
             Output::Drain => {
                 assert!(self.core.facts().record().started_at.is_some(), "output is drained behind `started`");
                 self.draining = true;
@@ -289,31 +294,8 @@ impl<'a> World<'a> {
                 self.replaced.insert(stream);
                 self.coverage.saw("owner stream replaced");
             }
-            Output::DropLog(asker) => {
-                let removed = self.journal.number_of(|event| matches!(event, Event::Removed { .. })).unwrap();
-                assert!(removed <= self.journal.durable, "a log is dropped once that is durable");
-                if let Some(asker) = asker {
-                    let asked = self.asked.remove(&asker).expect("answered once");
-                    assert!(matches!(asked.what, What::Op(_, Op::Remove, _)));
-                    self.count(&asked, "ok");
-                }
-                self.dropped = true;
-            }
-            Output::FindProcesses { leader, reaped } => {
-                assert!(!self.finding, "one search at a time");
-                assert_eq!(leader, LEADER);
-                if let Some(holder) = &self.holder
-                    && reaped
-                {
-                    assert!(matches!(holder.program, Program::Ended(_)));
-                }
-                self.finding = true;
-                // The round of SIGKILL begins with this look, where the program itself has ended.
-                let now = self.now.boot_ms;
-                if let Some(kill) = self.kill.as_mut().filter(|kill| kill.deadline <= now) {
-                    kill.sigkill_at.get_or_insert(now);
-                }
-            }
+            Output::DropLog(asker) => self.drops_log(asker),
+            Output::FindProcesses { leader, reaped } => self.looks_for_processes(leader, reaped),
             Output::Screen => assert_eq!(self.state(), State::Finalized),
             Output::RemoveFiles => {
                 let end = self.journal.number_of(|event| matches!(event, Event::Finalized { .. })).unwrap();
@@ -328,7 +310,34 @@ impl<'a> World<'a> {
         }
     }
 
-    fn to_holder(&mut self, frame: Frame) {
+    fn drops_log(&mut self, asker: Option<Asker>) {
+        let removed = self.journal.number_of(|event| matches!(event, Event::Removed { .. })).unwrap();
+        assert!(removed <= self.journal.durable, "a log is dropped once that is durable");
+        if let Some(asker) = asker {
+            let asked = self.asked.remove(&asker).expect("answered once");
+            assert!(matches!(asked.what, What::Op(_, Op::Remove, _)));
+            self.count(&asked, "ok");
+        }
+        self.dropped = true;
+    }
+
+    fn looks_for_processes(&mut self, leader: ProcessId, reaped: bool) {
+        assert!(!self.finding, "one search at a time");
+        assert_eq!(leader, LEADER);
+        if let Some(holder) = &self.holder
+            && reaped
+        {
+            assert!(matches!(holder.program, Program::Ended(_)));
+        }
+        self.finding = true;
+        // The round of SIGKILL begins with this look, where the program itself has ended.
+        let now = self.now.boot_ms;
+        if let Some(kill) = self.kill.as_mut().filter(|kill| kill.deadline <= now) {
+            kill.sigkill_at.get_or_insert(now);
+        }
+    }
+
+    fn tell_holder(&mut self, frame: Frame) {
         assert!(self.hoping, "{frame:?} to nobody");
         let facts = self.core.facts();
         match &frame {

@@ -21,7 +21,7 @@ impl World<'_> {
     }
 
     fn client_acts(&mut self) {
-        let any = ClientId::try_from(KINDS[self.random.below(4) as usize].to_owned()).unwrap();
+        let any = ClientId::try_from(KINDS[self.random.index(4)].to_owned()).unwrap();
         let owner = self.core.facts().record().owner.clone().filter(|_| self.random.one_in(2));
         let client = owner.unwrap_or(any);
         if !self.clients[&client].connected {
@@ -38,7 +38,7 @@ impl World<'_> {
                 self.ask(client, Op::Resize(size));
             }
             14 | 15 => {
-                let target = [Target::Leader, Target::Foreground, Target::LeadersGroup][self.random.below(3) as usize];
+                let target = [Target::Leader, Target::Foreground, Target::LeadersGroup][self.random.index(3)];
                 self.ask(client, Op::Signal(2, target));
             }
             16 | 17 => {
@@ -46,12 +46,12 @@ impl World<'_> {
                 self.ask(client, Op::Takeover(size));
             }
             18 | 19 => {
-                let to = ClientId::try_from(KINDS[self.random.below(4) as usize].to_owned()).unwrap();
+                let to = ClientId::try_from(KINDS[self.random.index(4)].to_owned()).unwrap();
                 let to = self.random.one_in(2).then_some(to);
                 self.ask(client, Op::Release { to });
             }
             20 | 21 => {
-                let grace_ms = [0, 300, 5_000, 60_000][self.random.below(4) as usize];
+                let grace_ms = [0, 300, 5_000, 60_000][self.random.index(4)];
                 let (force, signal) = (self.random.one_in(4), self.random.one_in(4).then_some(3));
                 self.ask(client, Op::Kill { grace_ms, force, signal });
             }
@@ -61,7 +61,7 @@ impl World<'_> {
 
     fn any_size(&mut self) -> Option<Size> {
         let sizes = [(80, 24), (100, 30), (120, 40)];
-        let (cols, rows) = sizes[self.random.below(3) as usize];
+        let (cols, rows) = sizes[self.random.index(3)];
         (!self.random.one_in(5)).then_some(Size { cols, rows, pixels: (0, 0) })
     }
 
@@ -96,7 +96,7 @@ impl World<'_> {
 
     fn stream_ends(&mut self) {
         let ended = self.replaced.first().copied();
-        let nth = self.random.below(self.streams.len() as u64) as usize;
+        let nth = self.random.index(self.streams.len());
         if let Some(stream) = ended.or_else(|| self.streams.keys().nth(nth).copied()) {
             self.stream_gone(stream);
         }
@@ -225,7 +225,7 @@ impl World<'_> {
 
     /// A stream sends input: what follows on what it sent, mostly.
     fn types(&mut self) {
-        let nth = self.random.below(self.streams.len() as u64) as usize;
+        let nth = self.random.index(self.streams.len());
         let owner = self.core.owner_stream().filter(|_| !self.random.one_in(4));
         let Some(stream) = owner.or_else(|| self.streams.keys().nth(nth).copied()) else { return };
         let record = self.core.facts().record();
@@ -238,7 +238,7 @@ impl World<'_> {
             1 => end.saturating_sub(3),
             _ => end,
         };
-        let len = if self.random.one_in(8) { 65_000 } else { self.random.below(5) };
+        let len = if self.random.one_in(3) { 40_000 } else { self.random.below(5) };
         let may = self.streams.get(&stream) == record.owner.as_ref() && self.core.mode(stream) == Some(Mode::Owner);
         let expected = match record.state {
             State::Finalized => Err("SESSION_EXITED"),
@@ -322,7 +322,11 @@ impl World<'_> {
     fn journal_syncs(&mut self) -> bool {
         let due = self.journal.durable < self.journal.last();
         if due {
-            self.sync();
+            // One event, or all of them.
+            let behind = self.journal.events.iter().map(|(number, _)| *number).find(|at| *at > self.journal.durable);
+            let all = self.random.one_in(2);
+            self.journal.durable = behind.filter(|_| !all).unwrap_or(self.journal.last());
+            self.feed(Input::Durable(self.journal.durable));
         }
         due
     }
@@ -404,19 +408,19 @@ impl World<'_> {
             if matches!(self.state(), State::Finalized) {
                 assert!(holder.starts <= 1);
             }
-            if let Program::Ended(known) = holder.program {
-                self.lost = Some(status.or(self.random.one_in(2).then_some(known)));
-            } else {
-                self.lost = Some(None);
-            }
+            let told = match holder.program {
+                Program::Ended(known) => status.or(self.random.one_in(2).then_some(known)),
+                _ => None,
+            };
+            self.lost = Some(Gone { status: told, rebooted: false });
             self.adopted = false;
         }
     }
 
     fn rest_is_told(&mut self) -> bool {
-        if let Some(status) = self.lost.take() {
+        if let Some(gone) = self.lost.take() {
             self.hoping &= !self.idle();
-            self.feed(Input::Holder(HolderInput::Gone(Gone { status, rebooted: false })));
+            self.feed(Input::Holder(HolderInput::Gone(gone)));
             self.rest_due = true;
             return true;
         }
@@ -489,7 +493,7 @@ impl World<'_> {
         if holder.program == Program::Runs {
             match self.random.below(5) {
                 0 | 1 => {
-                    let status = [0, 256, 15][self.random.below(3) as usize];
+                    let status = [0, 256, 15][self.random.index(3)];
                     holder.end(status);
                 }
                 2 | 3 => {
@@ -599,7 +603,7 @@ impl World<'_> {
             None => {
                 self.feed(Input::Recovered("unrecoverable", Some("HOLDER_LOST")));
                 if state < State::Exited {
-                    self.lost = Some(None);
+                    self.lost = Some(Gone { status: None, rebooted: false });
                 } else {
                     self.rest_due = true;
                 }
