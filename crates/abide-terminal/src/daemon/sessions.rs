@@ -185,7 +185,7 @@ fn view_of(core: &Session, removed: bool) -> View {
         state: record.state,
         exit: record.exit.clone(),
         exited_at: record.exited_at,
-        owner_stream: core.owner_stream(),
+        owner_stream: core.next_owner_stream(),
         removed,
     }
 }
@@ -301,11 +301,8 @@ impl Sessions {
     /// Adds a checkpoint of all sessions to the registry log: a start reads it and the events behind it.
     fn save_table(&mut self) {
         self.table_event = self.last_event;
-        let mut table = Table {
-            daemon_epoch: self.shared.daemon_epoch,
-            tombstones: self.tombstones.clone(),
-            ..Table::default()
-        };
+        let mut table =
+            Table { daemon_epoch: self.shared.daemon_epoch, tombstones: self.tombstones.clone(), ..Table::default() };
         for (id, entry) in &self.entries {
             match entry.core.removed_at() {
                 Some(removed_at) => {
