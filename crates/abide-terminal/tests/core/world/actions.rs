@@ -119,7 +119,9 @@ impl World<'_> {
                     (true, true) => vec!["ok", "DETACHED"],
                     (false, true) => vec!["SESSION_OWNED"],
                     // It waits for the holder, and may find another state then.
-                    (_, false) => vec!["ok", "SESSION_STARTING", "SESSION_OWNED", "LIMIT_OBSERVERS", "DETACHED", "SESSION_GONE"],
+                    (_, false) => {
+                        vec!["ok", "SESSION_STARTING", "SESSION_OWNED", "LIMIT_OBSERVERS", "DETACHED", "SESSION_GONE"]
+                    }
                 }
             }
             _ if self.core.observers() >= LIMITS.observers_max => vec!["LIMIT_OBSERVERS"],
