@@ -15,7 +15,7 @@ use crate::program;
 use crate::sys;
 
 /// A run that takes longer has failed: its client is killed, and the read ends.
-const RUN_MAX: Duration = Duration::from_mins(2);
+pub(crate) const RUN_MAX: Duration = Duration::from_mins(2);
 /// How often the program is asked whether it is there.
 const ASK_EVERY: Duration = Duration::from_millis(100);
 /// Silence after which all answers have come in.

@@ -3,11 +3,13 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
+use crate::drain::RUN_MAX;
 use crate::payload::{Mode, Payload, Workload};
 
 /// Followed by the program's pid and [`READY_END`].
@@ -26,7 +28,7 @@ pub(crate) enum Kind {
     EchoKernel,
     /// Echo what is typed, in raw mode
     EchoRaw,
-    /// Print without end, at once; the pid goes to a file
+    /// Print until killed, at once; the pid goes to a file
     Flood { pid_file: PathBuf },
 }
 
@@ -79,13 +81,16 @@ fn echo_raw() -> anyhow::Result<()> {
     }
 }
 
+/// Ends by itself when no run can want it any more: whoever measured may have been killed.
 fn flood(pid_file: &PathBuf) -> anyhow::Result<()> {
     std::fs::write(pid_file, std::process::id().to_string())?;
     let payload = Payload::new(Workload::Ascii, Mode::Cooked, 1.0);
     let mut out = rustix::stdio::stdout();
-    loop {
+    let started = Instant::now();
+    while started.elapsed() < RUN_MAX {
         write_all(&mut out, &payload.block)?;
     }
+    Ok(())
 }
 
 /// Waits for `g` in a terminal that echoes nothing, and returns how it was set before.
