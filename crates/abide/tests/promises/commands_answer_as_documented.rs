@@ -1,6 +1,6 @@
 //! Outputs, JSON shapes and exit codes of the command line.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::process::{Output, Stdio};
 
 use serde_json::Value;
@@ -12,12 +12,19 @@ fn text(output: &Output) -> (i32, String, String) {
     (output.status.code().unwrap(), of(&output.stdout), of(&output.stderr))
 }
 
-/// Runs `run` with this input in a pipe.
-fn piped(place: &Place, args: &[&str], input: &str) -> (i32, String, String) {
-    let mut child = place.command(args);
+/// Runs a script with this input in a pipe, given when it has said that it is ready; what it says after that.
+fn piped(place: &Place, script: &str, input: &str) -> (i32, String, String) {
+    let script = format!("stty -echo -opost; echo ready; {script}");
+    let mut child = place.command(["run", "--", "sh", "-c", &script]);
     let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    text(&child.wait_with_output().unwrap())
+    let mut ready = [0; 6];
+    child.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
+    assert_eq!(&ready, b"ready\n");
+    let (mut stdin, bytes) = (child.stdin.take().unwrap(), input.as_bytes().to_vec());
+    let typist = std::thread::spawn(move || stdin.write_all(&bytes).unwrap());
+    let output = text(&child.wait_with_output().unwrap());
+    typist.join().unwrap();
+    output
 }
 
 #[test]
@@ -40,10 +47,10 @@ fn run_ends_with_the_programs_status() {
 #[test]
 fn run_pipes_without_a_terminal() {
     let place = Place::new();
-    let (code, out, err) = piped(&place, &["run", "--", "sh", "-c", "stty -echo -opost; sort"], "b\na\nc");
+    let (code, out, err) = piped(&place, "sort", "b\na\nc");
     assert_eq!((code, out.as_str(), err.as_str()), (0, "a\nb\nc\n", ""));
     let many = (0..20_000).map(|number| number.to_string()).collect::<Vec<_>>().join("\n") + "\n";
-    let (code, out, err) = piped(&place, &["run", "--", "sh", "-c", "stty -echo -opost; cat"], &many);
+    let (code, out, err) = piped(&place, "cat", &many);
     assert_eq!((code, err.as_str()), (0, ""));
     assert!(out == many, "{} of {} bytes came back", out.len(), many.len());
 }
