@@ -120,7 +120,7 @@ impl Engine {
             Effect::Space(space) => shared.space.set(space),
             Effect::Poisoned(cause) => {
                 self.jobs.clear();
-                shared.end(Error::Poisoned(cause));
+                shared.end(&Error::Poisoned(cause));
             }
         }
     }
@@ -250,7 +250,7 @@ impl Engine {
 
     /// The end: whoever still asks is refused. A poisoned store keeps its lock until its owner lets it go.
     pub(crate) fn finish(&mut self, shared: &Shared) {
-        shared.end(Error::Closed);
+        shared.end(&Error::Closed);
         self.pending.clear();
     }
 
