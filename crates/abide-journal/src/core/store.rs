@@ -250,6 +250,7 @@ pub(super) struct PendingIndex {
 
 /// The rules of one store.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts: what is under way, and what is wanted")]
 pub struct Store {
     pub(super) settings: Settings,
     pub(super) incarnation: Incarnation,
@@ -480,9 +481,7 @@ impl Store {
         let limits = self.limits();
         let full = self.no_room || limits.below_reserve(self.disk);
         let space = limits.judge(self.roots.segments(), self.disk, full);
-        if !full {
-            self.retry_at = None;
-        } else {
+        if full {
             self.retry_at.get_or_insert(now.tick_ms + RETRY_MS);
             for (ticket, request) in std::mem::take(&mut self.queue) {
                 if self.may_use_last_room(&request) {
@@ -491,6 +490,8 @@ impl Store {
                     out.push(Effect::Reply { ticket, result: Err(Error::Full) });
                 }
             }
+        } else {
+            self.retry_at = None;
         }
         if space.state != self.space.state {
             out.push(Effect::Space(space));

@@ -130,7 +130,7 @@ impl Engine {
             Effect::Space(space) => shared.space.set(space),
             Effect::Poisoned(cause) => {
                 self.jobs.clear();
-                shared.end(Error::Poisoned(cause));
+                shared.end(&Error::Poisoned(cause));
             }
         }
     }
@@ -264,7 +264,7 @@ impl Engine {
             syncer.stop();
             upkeep.stop();
         }
-        shared.end(Error::Closed);
+        shared.end(&Error::Closed);
         self.pending.clear();
     }
 

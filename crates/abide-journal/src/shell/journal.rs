@@ -24,6 +24,7 @@ pub struct Journal {
     inner: Arc<Inner>,
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "one signature for all answers")]
 fn created(inner: &Arc<Inner>, done: Done) -> Result<Log, Error> {
     match done {
         Done::Created(id) => {
@@ -130,6 +131,7 @@ impl Journal {
     /// Ends in order: what was asked for is written and synced, the index is written, the lock given up. Other handles
     /// then get `journal_poisoned`. Blocking callers use `close().wait()`.
     pub fn close(&self) -> Ticket<()> {
+        #[expect(clippy::unnecessary_wraps, reason = "one signature for all answers")]
         fn unlock(inner: &Arc<Inner>, _: Done) -> Result<(), Error> {
             inner.stop();
             drop(locked(&inner.shared.lock).take());

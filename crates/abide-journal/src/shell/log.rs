@@ -196,6 +196,7 @@ pub enum Outcome {
     Trimmed,
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "one signature for all answers")]
 pub(super) fn plain(_: &Arc<Inner>, _: Done) -> Result<(), Error> {
     Ok(())
 }
@@ -207,6 +208,7 @@ fn appended(_: &Arc<Inner>, done: Done) -> Result<Appended, Error> {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "one signature for all answers")]
 fn checkpoint(_: &Arc<Inner>, done: Done) -> Result<Checkpoint, Error> {
     match done {
         Done::Checkpoint(stored) => Ok(Checkpoint::of(&stored)),
@@ -260,7 +262,7 @@ impl Inner {
         let (answer, receiver) = oneshot::channel();
         match self.shared.submit(Submission { request, payloads, bytes, answer }, true) {
             Ok(()) => Ticket::new(Arc::clone(self), receiver, convert),
-            Err((error, _)) => Ticket::refused(Arc::clone(self), error, convert),
+            Err(error) => Ticket::refused(Arc::clone(self), error, convert),
         }
     }
 
@@ -273,7 +275,7 @@ impl Inner {
         let (answer, receiver) = oneshot::channel();
         match self.shared.submit(Submission { request, payloads, bytes, answer }, false) {
             Ok(()) => Ok(Ticket::new(Arc::clone(self), receiver, convert)),
-            Err((error, _)) => Err(error),
+            Err(error) => Err(error),
         }
     }
 }

@@ -373,7 +373,7 @@ impl Opening<'_> {
                 incarnation: u32::try_from(incarnation.0 & u64::from(u32::MAX)).unwrap_or(0),
                 ..*header
             };
-            self.copy(file.as_ref(), at, copy, salt, body).map_err(failed("write"))?;
+            write_copy(file.as_ref(), at, copy, salt, body).map_err(failed("write"))?;
             replayed
                 .batch(&copy, segment, at, body)
                 .map_err(|Malformed(reason)| self.corrupt(proven.segment, *from, reason))?;
@@ -409,11 +409,6 @@ impl Opening<'_> {
         Ok((replayed, end, report))
     }
 
-    fn copy(&self, file: &dyn File, at: u64, header: BatchHeader, salt: u32, body: &[u8]) -> io::Result<()> {
-        let header = BatchHeader { body_crc: crate::format::crc::append(salt, body), ..header };
-        write_whole(file, at, &[IoSlice::new(&header.encode(salt)), IoSlice::new(body)])
-    }
-
     fn image(&self, segment: u64) -> Result<Vec<u8>, Error> {
         let path = self.paths.segment(segment);
         let file = self.disk.open(&path).map_err(|error| Error::disk("open", &path, error))?;
@@ -441,6 +436,12 @@ impl FoundTail {
         }
         self.tail = batches;
     }
+}
+
+/// A batch as it lies in a segment with this salt.
+fn write_copy(file: &dyn File, at: u64, header: BatchHeader, salt: u32, body: &[u8]) -> io::Result<()> {
+    let header = BatchHeader { body_crc: crate::format::crc::append(salt, body), ..header };
+    write_whole(file, at, &[IoSlice::new(&header.encode(salt)), IoSlice::new(body)])
 }
 
 fn length(header: &BatchHeader) -> u64 {

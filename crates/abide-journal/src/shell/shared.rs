@@ -141,13 +141,13 @@ impl Shared {
     }
 
     /// Queues a request. `wait`: even if the queue is full, to be served in turn.
-    pub(crate) fn submit(&self, submission: Submission, wait: bool) -> Result<(), (Error, Submission)> {
+    pub(crate) fn submit(&self, submission: Submission, wait: bool) -> Result<(), Error> {
         let mut inbox = locked(&self.inbox);
         if let Some(error) = self.ended.get() {
-            return Err((error.clone(), submission));
+            return Err(error.clone());
         }
         if !wait && inbox.queued > 0 && inbox.queued + submission.bytes > self.queue_bytes_max {
-            return Err((Error::Busy, submission));
+            return Err(Error::Busy);
         }
         inbox.queued += submission.bytes;
         let small = submission.bytes <= INLINE_BYTES_MAX;
@@ -216,7 +216,7 @@ impl Shared {
     }
 
     /// Nothing more is taken; what is in the inbox is answered.
-    pub(crate) fn end(&self, error: Error) {
+    pub(crate) fn end(&self, error: &Error) {
         let messages = {
             let mut inbox = locked(&self.inbox);
             let _ = self.ended.set(error.clone());

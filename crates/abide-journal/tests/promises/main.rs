@@ -1,5 +1,7 @@
 //! One file for each promise of the journal.
 
+#![expect(clippy::expect_used, reason = "tests state what must hold")]
+
 mod a_failed_disk_poisons_the_store;
 mod a_full_store_recovers;
 mod a_killed_writer_loses_nothing_acknowledged;

@@ -1,7 +1,6 @@
 //! The journal's seams over a simulated disk and clock.
 
 use abide_journal::{Clock, Disk, DiskSpace, Entropy, File, Lock, Options};
-use std::future::Future;
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::pin::Pin;

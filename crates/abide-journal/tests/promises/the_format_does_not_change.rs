@@ -260,10 +260,13 @@ fn everything_is_read_back() {
     assert_eq!(CheckpointFileHeader::decode(&checkpoint_file().encode()), Ok(checkpoint_file()));
 }
 
+/// A name, bytes, and whether they are accepted.
+type Decoder = (&'static str, Vec<u8>, fn(&[u8]) -> bool);
+
 /// One flipped bit, anywhere, is an error; a record's is found by `verifies`, which takes the payload.
 #[test]
 fn no_flipped_bit_passes() {
-    let decoders: [(&str, Vec<u8>, fn(&[u8]) -> bool); 5] = [
+    let decoders: [Decoder; 5] = [
         ("store", store().encode().into_bytes(), |bytes| StoreFile::decode(bytes).is_ok()),
         ("segment", segment().encode().to_vec(), |bytes| SegmentHeader::decode(bytes).is_ok()),
         ("batch", batch().encode(SALT).to_vec(), |bytes| BatchHeader::decode(bytes, SALT).is_ok()),

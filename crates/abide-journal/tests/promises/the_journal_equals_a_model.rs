@@ -304,7 +304,7 @@ impl World {
             let entry = usize::try_from(lsn - 1).ok().and_then(|index| model.records.get(index));
             entry.is_some_and(|entry| matches!(entry.content, Content::Mark(_)))
         };
-        for _ in 0..1 + self.rng.below(20) {
+        for _ in 0..=self.rng.below(20) {
             let out = log.read_bytes(cursor, limit, Level::Written, marks).expect("readable");
             let mut bytes = 0;
             for piece in &out.records {
@@ -463,7 +463,7 @@ impl World {
             self.disk.freeze();
         }
         let files = self.disk.list(std::path::Path::new("store/segments")).unwrap_or_default();
-        let numbers = files.iter().filter_map(|name| u64::from_str_radix(&name[..16], 16).ok());
+        let numbers = files.iter().filter_map(|name| u64::from_str_radix(name.split('.').next()?, 16).ok());
         tally.segments_freed += numbers.max().unwrap_or(0) - files.len() as u64;
         self.journal = Self::placeholder();
         self.disk.processes_die();
