@@ -111,7 +111,14 @@ impl Session {
                 self.report(Event::Start { incarnation }, None, out);
                 return;
             }
-            State::Running | State::Terminating | State::Exited => out.push(Output::Drain),
+            State::Running | State::Exited => out.push(Output::Drain),
+            State::Terminating => {
+                out.push(Output::Drain);
+                // The plan of the daemon before goes on where its time is.
+                if self.kill.is_none() {
+                    self.kill_recorded(now, out);
+                }
+            }
             State::Finalized => self.to_holder(Frame::Hangup, out),
         }
         if owner_epoch < self.facts.record().owner_epoch {

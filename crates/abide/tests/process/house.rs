@@ -113,11 +113,17 @@ impl House {
         residents(&self.root).into_iter().filter(|pid| is_alive(*pid) && named(pid)).collect()
     }
 
-    /// The processes that hold a terminal here.
-    pub(crate) fn holders(&self) -> Vec<u32> {
-        let is_holder =
-            |pid: &u32| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default().starts_with(b"abide\0hold\0");
-        residents(&self.root).into_iter().filter(|pid| is_alive(*pid) && is_holder(pid)).collect()
+    /// The process that holds the terminal of a session whose program runs.
+    pub(crate) fn holder(&self, session: &str) -> u32 {
+        let program = self.record(session).pid.unwrap();
+        let stat = fs::read_to_string(format!("/proc/{program}/stat")).unwrap();
+        let (_, rest) = stat.rsplit_once(") ").unwrap();
+        rest.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
+    /// How many holders have their socket in place.
+    pub(crate) fn holders(&self) -> usize {
+        fs::read_dir(self.state().join("run/holders")).unwrap().count()
     }
 
     /// The lock file of the daemon.
