@@ -96,7 +96,7 @@ fn live(place: &str) {
     up_to(&house, place);
     let (count, go) = (house.work().join("count"), house.work().join("go"));
     let script = format!(
-        "echo start >> {}; trap 'exit 3' HUP; seq 0 999; while [ ! -e {} ]; do sleep 0.02; done; exit 5",
+        "echo start >> {}; trap 'exit 3' HUP TERM; seq 0 999; while [ ! -e {} ]; do sleep 0.02; done; exit 5",
         count.display(),
         go.display()
     );
