@@ -20,6 +20,8 @@ use crate::failure::Failure;
 
 /// How long a daemon that was started may take until it serves.
 const READY_WITHIN: Duration = Duration::from_secs(5);
+/// What a program of a session finds in its environment.
+const SESSION_VARIABLES: [&str; 3] = ["ABIDE_SESSION", "ABIDE_SESSION_NAME", "ABIDE_INCARNATION"];
 /// A longer log is set aside when a daemon starts.
 const LOG_BYTES_MAX: u64 = 10 * 1024 * 1024;
 
@@ -161,7 +163,12 @@ pub(crate) fn start_daemon(state: &Path) -> io::Result<String> {
     let uid = rustix::process::getuid().as_raw();
     // The daemon looks closer; here it is only made, so that there is a place for the log.
     Dir::create(state, uid).map_err(io::Error::other)?;
-    let mut child = Command::new("/proc/self/exe")
+    let mut start = Command::new("/proc/self/exe");
+    // A client inside a session starts a daemon that is no part of that session.
+    for name in SESSION_VARIABLES {
+        start.env_remove(name);
+    }
+    let mut child = start
         .args(["up", "--foreground", "--own-session"])
         .current_dir("/")
         .stdin(Stdio::null())

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::connection::{json_frame, tagged};
 use super::create::NO_ENV;
+use super::fail_point;
 use super::hub::Msg;
 use super::link::Link;
 use super::pump;
@@ -21,7 +22,7 @@ use crate::protocol::{
     TakenOver, WireError,
 };
 use crate::record::{Record, State};
-use crate::session::{Asker, Gone, HolderInput, Input, Output, Reply};
+use crate::session::{Asker, Frame, Gone, HolderInput, Input, Output, Reply};
 use crate::store::{self, Event, TOMBSTONES_MAX, Tombstone};
 use crate::stream;
 
@@ -35,6 +36,9 @@ impl Sessions {
                 Output::ToHolder(frame) => {
                     if let Some(link) = self.entries.get(&id).and_then(|entry| entry.link.as_ref()) {
                         link.send(&frame);
+                        if matches!(frame, Frame::Collect(_)) {
+                            fail_point::pass("collect_queued");
+                        }
                     }
                 }
                 Output::Drain => {
@@ -105,6 +109,7 @@ impl Sessions {
     pub(super) fn log_created(&mut self, id: SessionId, created: Result<Log, JournalError>) {
         match created {
             Ok(log) => {
+                fail_point::pass("log_created");
                 self.open_log(id, log);
                 self.feed(id, Input::LogCreated);
             }
@@ -199,6 +204,7 @@ impl Sessions {
             {
                 tracing::warn!(session = %id, %error, "the log of a removed session is not dropped yet");
             }
+            fail_point::pass("log_dropped");
             hub.tell(Msg::LogDropped(id)).await;
         });
     }

@@ -102,13 +102,13 @@ impl Registry {
         self.journal.try_append_batch(entries, AppendOptions::at(durability).expect(Expect::Lsn(self.next)))
     }
 
-    /// What was written since the last call, in order.
-    pub(super) fn written(&mut self) -> Vec<(SessionId, EventNumber, u64)> {
+    /// What was written since the last call, in order: whose, its number, its time, its name.
+    pub(super) fn written(&mut self) -> Vec<(SessionId, EventNumber, u64, &'static str)> {
         let written = stream::written(&self.log).lsn;
         let mut news = Vec::new();
         while let Some((lsn, unit)) = self.under_way.pop_front_if(|(lsn, _)| *lsn < written) {
             if let Some(session) = unit.session {
-                news.push((session, EventNumber(lsn.get()), self.time_of(lsn)));
+                news.push((session, EventNumber(lsn.get()), self.time_of(lsn), unit.event.name()));
             }
         }
         self.resume();

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use super::connection::{ConnectionId, json_frame, tagged};
+use super::fail_point;
 use super::hub::{Granted, Hub, Msg, StreamInput};
 use super::link::Link;
 use super::outbox::Outbox;
@@ -63,6 +64,8 @@ pub(super) struct Sessions {
     /// All sessions are being killed; the daemon stops when none is left.
     pub(super) terminating: bool,
     pub(super) report: protocol::RecoveryReport,
+    /// The holders that answered when this daemon started.
+    pub(super) probed: BTreeSet<u32>,
     lock: Lock,
     timers: BTreeSet<(u64, SessionId)>,
     /// Events whose durability a session waits for.
@@ -95,6 +98,11 @@ impl Stop {
     /// Whether another daemon follows, so that clients come back.
     fn is_followed(&self) -> bool {
         !matches!(self, Self::Asked)
+    }
+
+    /// Whether the journal is this daemon's still. Where another one has it, nothing more is written.
+    pub(super) fn has_journal(&self) -> bool {
+        matches!(self, Self::Asked | Self::Replaced(_))
     }
 }
 
@@ -208,6 +216,7 @@ impl Sessions {
             stop_askers: Vec::new(),
             terminating: false,
             report: shared.empty_report(),
+            probed: BTreeSet::new(),
             lock,
             timers: BTreeSet::new(),
             durable_due: VecDeque::new(),
@@ -256,7 +265,7 @@ impl Sessions {
                 self.stop(Stop::Asked);
             }
             if let Some(end) = self.end.take() {
-                if self.last_event > self.table_event {
+                if end.has_journal() && self.last_event > self.table_event {
                     self.save_table();
                 }
                 self.say_goodbye(&end);
@@ -317,8 +326,9 @@ impl Sessions {
 
     /// The registry log has moved on.
     fn settle(&mut self) {
-        for (session, number, at) in self.registry.written() {
+        for (session, number, at, event) in self.registry.written() {
             self.last_event = number;
+            fail_point::pass(&format!("{event}_recorded"));
             self.feed(session, Input::Written(number, at));
             self.durable_due.push_back((number, session));
         }
@@ -351,7 +361,7 @@ impl Sessions {
     /// the registry was older than the holders, and a start above their epochs mends that.
     fn stale(&mut self, epoch: u64) {
         let current = self.lock.is_current(&self.shared.dirs.run).unwrap_or(false);
-        tracing::error!(epoch, current, "a holder knows a newer daemon");
+        tracing::error!(code = %abide_wire::Code::StaleDaemon, epoch, current, "a holder knows a newer daemon");
         self.stop(Stop::Stale(epoch));
     }
 
@@ -415,6 +425,7 @@ impl Sessions {
                 self.feed(id, Input::Found(found));
             }
             Msg::LeftEnded(id) => self.left_ended(id),
+            Msg::HolderLost(id, head) => self.holder_lost(id, head),
             Msg::Probed(id, probe) => self.decide(id, probe),
             Msg::Stale(epoch) => self.stale(epoch),
             Msg::Checked(Ok(binary)) => self.stop(Stop::Replaced(binary)),

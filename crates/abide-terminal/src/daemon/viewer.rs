@@ -110,7 +110,7 @@ impl Viewer {
                     Ok(next) => cursor = next,
                     Err(detached) => return detached,
                 },
-                // The hub's word comes first: when the daemon ends, everything else ends with it.
+                // Why it ends comes before the signs of it: a daemon that stops lets go of its sessions too.
                 Step::AwaitRoom => tokio::select! {
                     biased;
                     end = &mut self.end => return self.ended(end, cursor),

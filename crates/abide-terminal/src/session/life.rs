@@ -133,7 +133,10 @@ impl Session {
             State::Terminating => {
                 out.push(Output::Drain);
                 self.retry_waiting();
-                self.kill_recorded(now, out);
+                // The plan of the daemon before goes on where its time is.
+                if self.kill.is_none() {
+                    self.kill_recorded(now, out);
+                }
             }
             State::Exited if self.facts.record().started_at.is_none() => self.to_holder(Frame::Hangup, out),
             State::Exited => {

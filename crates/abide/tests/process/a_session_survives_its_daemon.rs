@@ -7,7 +7,7 @@ use abide_terminal::client::{Stream, StreamEnd, StreamEvent};
 use abide_terminal::protocol::Mode;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::house::{BEGINNING, Dice, House, SOON, inspect, size};
+use crate::house::{BEGINNING, Dice, House, Lines, SOON, inspect, size};
 
 /// Sessions that print.
 const SESSIONS: usize = 8;
@@ -15,32 +15,8 @@ const SESSIONS: usize = 8;
 /// Clients that read each of them.
 const VIEWERS: usize = 2;
 
-/// What a viewer has seen: lines must be dense.
-#[derive(Default)]
-struct Seen {
-    next: u64,
-    partial: Vec<u8>,
-    bytes: u64,
-}
-
-impl Seen {
-    fn take(&mut self, bytes: &[u8]) {
-        self.bytes += bytes.len() as u64;
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            self.partial.extend_from_slice(piece);
-            if piece.ends_with(b"\n") {
-                let text = std::str::from_utf8(&self.partial).unwrap();
-                let number: u64 = text.trim_end().parse().unwrap_or_else(|_| panic!("a line: {text:?}"));
-                assert_eq!(number, self.next, "no line lost, none twice");
-                self.next += 1;
-                self.partial.clear();
-            }
-        }
-    }
-}
-
-async fn read_all(mut stream: Stream) -> Seen {
-    let mut seen = Seen::default();
+async fn read_all(mut stream: Stream) -> Lines {
+    let mut seen = Lines::default();
     loop {
         match stream.next().await {
             Ok(StreamEvent::Output { offset, bytes }) => {
@@ -103,7 +79,7 @@ fn a_session_survives_its_daemon() {
         let mut lines = 0;
         while let Some(seen) = timeout(6 * SOON, readers.join_next()).await.expect("every viewer comes to the end") {
             let seen = seen.unwrap();
-            assert!(seen.partial.is_empty(), "whole lines");
+            assert!(seen.is_whole(), "whole lines");
             lines += seen.next;
         }
         (lines, struck)
@@ -112,7 +88,7 @@ fn a_session_survives_its_daemon() {
     for number in 0..SESSIONS {
         let record = house.record(&format!("s{number}"));
         let journal = house.run(&["logs", &format!("s{number}")]).stdout;
-        let mut seen = Seen::default();
+        let mut seen = Lines::default();
         seen.take(&journal);
         assert_eq!(seen.bytes, record.end_offset.0, "the journal is the stream");
         assert!(seen.next > 1_000, "session {number} printed {} lines", seen.next);

@@ -1,5 +1,6 @@
 //! One user's directories, and the daemon in them.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -91,10 +92,43 @@ impl House {
 
     /// The daemon's process id, from its lock.
     pub(crate) fn daemon(&self) -> Option<u32> {
-        let text = fs::read(self.state().join("run/daemon.lock")).ok()?;
+        let text = fs::read(self.lock()).ok()?;
         let owner: serde_json::Value = serde_json::from_slice(&text).ok()?;
         let pid = u32::try_from(owner["pid"].as_u64()?).ok()?;
         is_alive(pid).then_some(pid)
+    }
+
+    /// Every process that is a daemon here, by its arguments.
+    pub(crate) fn daemons(&self) -> BTreeSet<u32> {
+        let is_daemon = |pid: &u32| {
+            let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            is_alive(*pid) && arguments.split(|byte| *byte == 0).any(|argument| argument == b"--foreground")
+        };
+        residents(&self.root).into_iter().filter(is_daemon).collect()
+    }
+
+    /// Processes of this house with this command name.
+    pub(crate) fn processes_named(&self, name: &str) -> Vec<u32> {
+        let named = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == name);
+        residents(&self.root).into_iter().filter(|pid| is_alive(*pid) && named(pid)).collect()
+    }
+
+    /// The process that holds the terminal of a session whose program runs.
+    pub(crate) fn holder(&self, session: &str) -> u32 {
+        let program = self.record(session).pid.unwrap();
+        let stat = fs::read_to_string(format!("/proc/{program}/stat")).unwrap();
+        let (_, rest) = stat.rsplit_once(") ").unwrap();
+        rest.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
+    /// How many holders have their socket in place.
+    pub(crate) fn holders(&self) -> usize {
+        fs::read_dir(self.state().join("run/holders")).unwrap().count()
+    }
+
+    /// The lock file of the daemon.
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.state().join("run/daemon.lock")
     }
 
     /// Kills the daemon with SIGKILL and waits until it is gone.
@@ -222,6 +256,38 @@ impl Drop for House {
             eprintln!("the daemon's log:\n{}", self.log());
         }
         let _ = fs::remove_dir_all(&self.root);
+    }
+}
+
+/// What a reader has seen of a program that prints the numbers from 0 on, one a line.
+#[derive(Default)]
+pub(crate) struct Lines {
+    /// The number that must come next.
+    pub(crate) next: u64,
+    /// Bytes so far.
+    pub(crate) bytes: u64,
+    partial: Vec<u8>,
+}
+
+impl Lines {
+    /// Takes what came next: no line may be missing, and none may come twice.
+    pub(crate) fn take(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len() as u64;
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.partial.extend_from_slice(piece);
+            if piece.ends_with(b"\n") {
+                let text = std::str::from_utf8(&self.partial).unwrap();
+                let number: u64 = text.trim_end().parse().unwrap_or_else(|_| panic!("a line: {text:?}"));
+                assert_eq!(number, self.next, "no line lost, none twice");
+                self.next += 1;
+                self.partial.clear();
+            }
+        }
+    }
+
+    /// Whether the last line has come to its end.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.partial.is_empty()
     }
 }
 

@@ -5,5 +5,12 @@
 
 mod house;
 
+mod a_crash_changes_nothing;
+mod a_full_store_stops_programs_and_loses_nothing;
+mod a_killed_session_leaves_nothing_behind;
+mod a_lost_holder_is_named;
+mod a_restart_is_a_pause;
 mod a_session_survives_its_daemon;
+mod a_wish_that_cannot_be_met_leaves_nothing;
 mod keystrokes_arrive_once;
+mod one_daemon_serves;
