@@ -288,14 +288,12 @@ impl Session {
 
     fn timeout(&mut self, now: Now, out: &mut Vec<Output>) {
         let due = |at: Option<u64>| at.is_some_and(|at| at <= now.boot_ms);
-        if let Busy::Handing { until, .. } = self.busy
-            && due(Some(until))
-        {
-            self.handed(now, &Confirmed::No, out);
-        }
         self.kill_due(now, out);
-        if !matches!(self.busy, Busy::Free) {
-            return;
+        match self.busy {
+            // What waited for it comes before every other timer: it may be what that timer waits for.
+            Busy::Handing { until, .. } if due(Some(until)) => return self.handed(now, &Confirmed::No, out),
+            Busy::Handing { .. } | Busy::Recording(_) => return,
+            Busy::Free => {}
         }
         self.give_up_waiting(now, out);
         if matches!(self.busy, Busy::Free) && due(self.start_by) {
