@@ -1,7 +1,8 @@
 //! Attaching a stream: claim, resize, answer, each when it is due.
 
-use super::core::{Holder, Session, Then, Viewer};
+use super::core::{Holder, Session, Viewer};
 use super::io::{Asker, Attach, Attached, Input, Now, Output, Reply};
+use super::transition::Then;
 use crate::protocol::{Mode, WireError};
 use crate::record::{Cause, State};
 

@@ -1,8 +1,9 @@
 //! A kill under way: which signals are due when, to whom, and when it ends.
 
-use super::core::{Session, Then, reply};
+use super::core::Session;
 use super::io::{Asker, Frame, Now, Output, Reply, Target};
 use super::life::exit_of;
+use super::transition::{Then, reply};
 use crate::ids::ClientId;
 use crate::kill::{Plan, Signal, Step};
 use crate::procs::{Process, ProcessId};

@@ -4,8 +4,9 @@ use std::cmp::Ordering;
 
 use abide_wire::Code;
 
-use super::core::{Due, Holder, Recording, Session, Then};
+use super::core::{Holder, Session};
 use super::io::{Asker, Frame, Gone, HolderInput, Input, Now, Output, Reply, Size};
+use super::transition::{Due, Recording, Then};
 use crate::ids::{ByteOffset, EventNumber};
 use crate::kill::Signal;
 use crate::program::{Failure, Step};

@@ -9,7 +9,7 @@
 //! A **transition** is an event of [`crate::store`]. It is appended first ([`Output::Append`]); when it is written
 //! ([`Input::Written`]) the facts change by [`Facts::apply`](crate::store::Facts::apply), and what follows from it
 //! is done. While one is under way every other input waits its turn: so a rule never sees a state that the journal
-//! may not come to know, and answers to one session keep their order.
+//! may not come to know, and answers to one session keep their order. Only the signals of a kill wait for nothing.
 //!
 //! An operation that needs more than one transition (attach: claim, then resize) is simply asked again after each:
 //! every operation looks at the facts and does the first thing that is missing.
@@ -20,6 +20,7 @@ mod io;
 mod kill;
 mod life;
 mod owner;
+mod transition;
 mod window;
 
 pub use self::core::Session;

@@ -1,7 +1,8 @@
 //! Who may type: one client at most. Each change begins a new owner epoch, which fences what the former owner sent.
 
-use super::core::{Busy, Holder, Session, Then, reply};
+use super::core::{Busy, Holder, Session};
 use super::io::{Asker, Frame, HolderInput, Input, Now, Op, Output, Reply, Size, StreamId, Target};
+use super::transition::{Then, reply};
 use super::window::Window;
 use crate::ids::{ClientId, InputOffset, OwnerEpoch};
 use crate::protocol::{Mode, WireError};

@@ -2,89 +2,14 @@
 //! what makes room goes on.
 
 use abide_terminal::protocol::Mode;
-use abide_terminal::session::{
-    Asker, Attach, Frame, HolderInput, Input, Now, Op, Output, Refusal, Reply, Session, Size, StreamId,
-};
-use abide_terminal::store::{Event, Facts};
-use abide_terminal::{
-    ByteOffset, ClientId, EventNumber, ExitKind, Incarnation, InputOffset, OwnerEpoch, State, Takeover,
-};
+use abide_terminal::session::{Asker, Attach, Frame, Gone, HolderInput, Input, Op, Output, Size, StreamId};
+use abide_terminal::{ByteOffset, EventNumber, ExitKind, State};
 
-use crate::world::{LIMITS, created};
-
-struct Full {
-    session: Session,
-    boot_ms: u64,
-    number: u64,
-}
-
-impl Full {
-    /// A session of which these events are recorded, its holder adopted.
-    fn after(history: &[Event]) -> Self {
-        let mut facts = Facts::new(created(Some(ada()), Takeover::Allow));
-        for (number, event) in (1..).zip(history) {
-            facts.apply(EventNumber(number), 5_000, event);
-        }
-        let mut full = Self { session: Session::new(facts, LIMITS), boot_ms: 1_000, number: 100 };
-        let adopted = HolderInput::Adopted {
-            owner_epoch: OwnerEpoch(1),
-            input_applied: InputOffset(0),
-            former: None,
-            size: (80, 24),
-        };
-        full.feed(Input::Holder(adopted));
-        full
-    }
-
-    fn feed(&mut self, input: Input) -> Vec<Output> {
-        let mut out = Vec::new();
-        self.session.handle(Now { boot_ms: self.boot_ms, wall_ms: 5_000 }, input, &mut out);
-        out
-    }
-
-    fn write(&mut self) -> Vec<Output> {
-        self.number += 1;
-        self.feed(Input::Written(EventNumber(self.number), 6_000))
-    }
-
-    fn ask(&mut self, op: Op) -> Vec<Output> {
-        self.feed(Input::Request { asker: Some(Asker(1)), client: ada(), owner_epoch: None, op })
-    }
-
-    fn refuse(&mut self) -> Vec<Output> {
-        self.feed(Input::Refused(Refusal::Full))
-    }
-}
-
-fn ada() -> ClientId {
-    ClientId::try_from("ada".to_owned()).unwrap()
-}
-
-fn appended(out: &[Output]) -> Vec<&'static str> {
-    let name = |output: &Output| match output {
-        Output::Append(event, _) => Some(event.name()),
-        _ => None,
-    };
-    out.iter().filter_map(name).collect()
-}
-
-fn answers(out: &[Output]) -> Vec<String> {
-    let answer = |output: &Output| match output {
-        Output::Answer(_, Reply::Error(error)) => {
-            Some(format!("{} {}", error.code.as_str(), serde_json::to_string(&error.details).unwrap()))
-        }
-        Output::Answer(..) => Some("ok".to_owned()),
-        _ => None,
-    };
-    out.iter().filter_map(answer).collect()
-}
-
-const START: Event = Event::Start { incarnation: Incarnation(1) };
-const STARTED: Event = Event::Started { pid: 7, start_time: 8 };
+use crate::script::{START, STARTED, Script, ada, answers, appended};
 
 #[test]
 fn a_kill_without_room_signals_on_time() {
-    let mut full = Full::after(&[START, STARTED]);
+    let mut full = Script::after(&[START, STARTED]);
     let kill = Op::Kill { grace_ms: 400, force: false, signal: None };
     assert_eq!(appended(&full.ask(kill.clone())), ["kill"]);
     let out = full.refuse();
@@ -112,10 +37,10 @@ fn a_kill_without_room_signals_on_time() {
 
 #[test]
 fn the_end_of_a_program_waits_behind_its_start() {
-    let mut full = Full::after(&[START]);
+    let mut full = Script::after(&[START]);
     assert_eq!(appended(&full.feed(Input::Holder(HolderInput::Started { pid: 7, start_time: 8 }))), ["started"]);
     full.refuse();
-    let gone = abide_terminal::session::Gone { status: Some(256), rebooted: false };
+    let gone = Gone { status: Some(256), rebooted: false };
     assert_eq!(appended(&full.feed(Input::Holder(HolderInput::Gone(gone)))), [] as [&str; 0]);
     full.boot_ms += 60_000;
     full.feed(Input::Timeout);
@@ -127,7 +52,7 @@ fn the_end_of_a_program_waits_behind_its_start() {
 
 #[test]
 fn an_attach_keeps_the_old_size() {
-    let mut full = Full::after(&[START, STARTED]);
+    let mut full = Script::after(&[START, STARTED]);
     let size = Some(Size { cols: 132, rows: 50, pixels: (0, 0) });
     let attach = Attach { stream: StreamId(1), client: ada(), mode: Mode::Owner, size };
     assert_eq!(appended(&full.feed(Input::Attach(Asker(1), attach))), ["resized"]);
@@ -138,7 +63,7 @@ fn an_attach_keeps_the_old_size() {
 
 #[test]
 fn a_session_whose_end_cannot_be_recorded_can_be_removed() {
-    let mut full = Full::after(&[START, STARTED]);
+    let mut full = Script::after(&[START, STARTED]);
     full.feed(Input::Holder(HolderInput::Ended { status: 0 }));
     full.write();
     assert_eq!(answers(&full.ask(Op::Remove)), [] as [&str; 0], "it waits for the end");

@@ -4,6 +4,7 @@
 #![expect(clippy::match_same_arms, reason = "tables are read row by row")]
 #![expect(clippy::similar_names, reason = "who asks, and what was asked")]
 
+mod a_count_that_nobody_told_is_unknown;
 mod a_full_store_stops_no_kill;
 mod any_order_of_events_keeps_the_rules;
 mod coverage;
@@ -11,4 +12,5 @@ mod each_operation_has_its_answer_in_each_state;
 mod holder;
 mod journal;
 mod random;
+mod script;
 mod world;

@@ -69,6 +69,8 @@ pub(crate) struct World<'a> {
     /// A launch that is under way.
     launching: bool,
     launches: u32,
+    /// This daemon was told that the program runs.
+    runs: bool,
     /// The daemon has adopted the holder, and may append its output.
     adopted: bool,
     /// It was not told yet that the holder is gone.
@@ -175,6 +177,7 @@ impl<'a> World<'a> {
             holder: None,
             launching: false,
             launches: 0,
+            runs: false,
             adopted: false,
             hoping: false,
             draining: false,
@@ -406,7 +409,11 @@ impl<'a> World<'a> {
                     assert!(self.clients.contains_key(owner));
                 }
             }
-            Event::Exited { exit } if exit.forced => {
+            Event::Exited { exit } => {
+                assert!(!self.runs || record.started_at.is_some(), "the end passes the start");
+                if !exit.forced {
+                    return;
+                }
                 let kill = self.kill.expect("only a kill ends by force");
                 assert!(self.forced || self.now.boot_ms >= kill.deadline + 1_000, "given up before its time");
                 let ended = self.holder.as_ref().is_none_or(|holder| holder.program != Program::Runs);
@@ -591,6 +598,14 @@ impl<'a> World<'a> {
                     assert_eq!(self.written.get(&epoch).copied().unwrap_or(0), applied.0, "former is exact");
                     let later = self.written.range(epoch.next()..record.owner_epoch);
                     assert_eq!(later.filter(|(_, applied)| **applied > 0).count(), 0, "former is the last one");
+                    let unread = self
+                        .holder
+                        .as_ref()
+                        .filter(|holder| (epoch.next()..record.owner_epoch).contains(&holder.epoch));
+                    assert!(
+                        unread.is_none_or(|holder| holder.applied.0 == 0),
+                        "nobody told of what the holder has written"
+                    );
                 }
             }
             (what, reply) => panic!("{reply:?} to {what:?}"),

@@ -394,6 +394,7 @@ impl World<'_> {
             if matches!(said, HolderInput::Started { .. } | HolderInput::Failed { .. }) {
                 self.start_by = None;
             }
+            self.runs |= matches!(said, HolderInput::Started { .. }) && state == State::Starting;
             if let HolderInput::Ended { .. } = said
                 && state == State::Terminating
                 && !holder.others.is_empty()
@@ -569,7 +570,7 @@ impl World<'_> {
         (self.adopted, self.hoping, self.draining) = (false, false, false);
         (self.launching, self.finding) = (false, false);
         (self.lost, self.rest_due, self.log_due) = (None, false, false);
-        self.launches = 0;
+        (self.launches, self.runs) = (0, false);
         self.streams.clear();
         self.replaced.clear();
         for client in self.clients.values_mut().filter(|client| client.connected) {

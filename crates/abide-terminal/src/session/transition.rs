@@ -1,0 +1,273 @@
+//! Transitions: appended first, applied when they are written, answered then, and followed when they are durable.
+//!
+//! What was asked for may be refused. What has happened cannot: it is owed until there is room, and the session goes
+//! on meanwhile with what needs no room.
+
+use super::core::{Busy, Holder, Session};
+use super::io::{Asker, Attach, Frame, Input, Now, Op, Output, Refusal, Reply};
+use crate::ids::EventNumber;
+use crate::protocol::WireError;
+use crate::record::State;
+use crate::store::{Event, KillFacts, MarkKind};
+
+/// A transition that is being appended, or waits for it.
+#[derive(Debug)]
+pub(super) struct Recording {
+    pub(super) event: Event,
+    pub(super) mark: Option<MarkKind>,
+    pub(super) then: Then,
+    /// What happened already cannot be refused: it waits for room.
+    pub(super) patient: bool,
+}
+
+/// What is done after a transition, beside its effects.
+#[derive(Debug)]
+pub(super) enum Then {
+    Nothing,
+    /// The operation that asked for it is looked at again: it may need another one, or be done.
+    Again(Box<Input>),
+    /// A kill is answered.
+    Killed(Option<Asker>),
+    /// A release is answered.
+    Released(Option<Asker>),
+    /// A remove is answered, once the log is dropped.
+    Removed(Option<Asker>),
+    /// Who asked for the session is told why its program does not run.
+    Refuse(WireError),
+    /// The holder that was adopted is told to go on.
+    GoOn,
+}
+
+impl Then {
+    /// Who waits for it.
+    pub(super) fn asker(&self) -> Option<Asker> {
+        match self {
+            Self::Again(input) => match **input {
+                Input::Request { asker, .. } => asker,
+                Input::Attach(asker, _) => Some(asker),
+                _ => None,
+            },
+            Self::Killed(asker) | Self::Released(asker) | Self::Removed(asker) => *asker,
+            Self::Nothing | Self::Refuse(_) | Self::GoOn => None,
+        }
+    }
+}
+
+/// What follows from a transition once it is durable.
+#[derive(Debug)]
+pub(super) enum Due {
+    /// The holder is collected; without one its files are removed.
+    Collect,
+    /// The log of a removed session is dropped.
+    DropLog(Option<Asker>),
+}
+
+impl Session {
+    /// Appends a transition of something that may be refused.
+    pub(super) fn propose(&mut self, event: Event, mark: Option<MarkKind>, then: Then, out: &mut Vec<Output>) {
+        self.append(Recording { event, mark, then, patient: false }, out);
+    }
+
+    /// Appends a transition of something that has happened: it waits for its turn, and for room.
+    pub(super) fn report(&mut self, event: Event, mark: Option<MarkKind>, then: Then, out: &mut Vec<Output>) {
+        if self.removed_at.is_some() || self.owes(event.name()) {
+            return;
+        }
+        let recording = Recording { event, mark, then, patient: true };
+        // The end of a program never passes its start; beyond that the registry alone may have room.
+        let ends = matches!(recording.event, Event::Exited { .. });
+        let waits = ends && (self.owes("started") || self.owes("kill"));
+        if waits || !matches!(self.busy, Busy::Free) {
+            self.owed.push_back(recording);
+        } else {
+            self.append(recording, out);
+        }
+    }
+
+    /// Whether a transition of this name waits for room.
+    pub(super) fn owes(&self, event: &str) -> bool {
+        self.owed.iter().any(|owed| owed.event.name() == event)
+    }
+
+    /// Appends the next transition that had no room, once there is some. Whether there was one.
+    pub(super) fn pay(&mut self, out: &mut Vec<Output>) -> bool {
+        while self.room
+            && let Some(owed) = self.owed.pop_front()
+        {
+            if self.still_due(&owed.event) {
+                self.append(owed, out);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether something that had no room is to be recorded still, after what was recorded meanwhile.
+    fn still_due(&self, event: &Event) -> bool {
+        let facts = &self.facts;
+        self.removed_at.is_none()
+            && legal(facts.state(), event)
+            && match event {
+                Event::Start { .. } => self.holder == Holder::Adopted && !facts.start_recorded,
+                Event::Kill { .. } => facts.kill.is_none(),
+                Event::OwnerChanged { owner_epoch, .. } => {
+                    facts.state() < State::Exited && *owner_epoch > facts.record().owner_epoch
+                }
+                _ => true,
+            }
+    }
+
+    fn append(&mut self, recording: Recording, out: &mut Vec<Output>) {
+        assert!(matches!(self.busy, Busy::Free), "one transition at a time");
+        assert!(legal(self.facts.state(), &recording.event), "{:?} in {:?}", recording.event, self.facts.state());
+        out.push(Output::Append(recording.event.clone(), recording.mark.clone()));
+        self.busy = Busy::Recording(recording);
+    }
+
+    fn take_recording(&mut self) -> Option<Recording> {
+        match std::mem::replace(&mut self.busy, Busy::Free) {
+            Busy::Recording(recording) => Some(recording),
+            other => {
+                self.busy = other;
+                None
+            }
+        }
+    }
+
+    pub(super) fn written(&mut self, now: Now, number: EventNumber, at: u64, out: &mut Vec<Output>) {
+        let Some(recording) = self.take_recording() else { return };
+        self.facts.apply(number, at, &recording.event);
+        if matches!(recording.event, Event::Removed { .. }) {
+            self.removed_at = Some(at);
+        }
+        self.after(now, number, recording, out);
+    }
+
+    /// Nothing was recorded. Who asked is told; what has happened is recorded when there is room.
+    pub(super) fn refused(&mut self, now: Now, refusal: Refusal, out: &mut Vec<Output>) {
+        let Some(mut recording) = self.take_recording() else { return };
+        self.room = false;
+        let error = match refusal {
+            Refusal::Full => WireError::journal_full(),
+            Refusal::Failed => WireError::journal_failed(),
+        };
+        match (&recording.event, &recording.then) {
+            (Event::Created(_), _) => return self.forget(&error, out),
+            // The program is ended all the same.
+            (Event::Kill { t0_boot_ms, grace_ms, signal, .. }, _) => {
+                let kill = KillFacts { t0_boot_ms: *t0_boot_ms, grace_ms: *grace_ms, signal: *signal };
+                answer(recording.then.asker(), error.with("signalled", true), out);
+                recording.then = Then::Nothing;
+                self.owed.push_front(recording);
+                return self.kill_begins(now, kill, out);
+            }
+            (Event::Resized { .. }, Then::Again(input)) if refusal == Refusal::Full => {
+                if let Some(input) = without_size(input) {
+                    self.again = Some(Box::new(input));
+                    return;
+                }
+            }
+            (Event::Finalized { .. }, _) => self.deferred.extend(std::mem::take(&mut self.leaving)),
+            _ => {}
+        }
+        if recording.patient {
+            let then = std::mem::replace(&mut recording.then, Then::Nothing);
+            match then {
+                Then::Killed(asker) => answer(asker, error.with("signalled", true), out),
+                Then::GoOn => self.go_on(now, out),
+                then => recording.then = then,
+            }
+            return self.owed.push_front(recording);
+        }
+        match &recording.then {
+            Then::Again(input) => match &**input {
+                Input::Request { asker: None, client, .. } => out.push(Output::Complain(client.clone(), error)),
+                _ => answer(recording.then.asker(), error, out),
+            },
+            then => answer(then.asker(), error, out),
+        }
+    }
+
+    /// The session was not recorded: it never was, also for those who found it already.
+    fn forget(&mut self, error: &WireError, out: &mut Vec<Output>) {
+        answer(self.creator.take(), error.clone(), out);
+        self.start_by = None;
+        let unknown = WireError::not_found(&self.facts.id().to_string());
+        for input in std::mem::take(&mut self.deferred) {
+            answer(Then::Again(Box::new(input)).asker(), unknown.clone(), out);
+        }
+        out.push(Output::Forget);
+    }
+
+    pub(super) fn space(&mut self, now: Now) {
+        if !self.room {
+            self.room = true;
+            // Only time in which output can be taken counts.
+            self.drain_by = self.drain_by.map(|_| now.boot_ms + self.limits.drain_ms_max);
+        }
+    }
+
+    pub(super) fn durable(&mut self, number: EventNumber, out: &mut Vec<Output>) {
+        for (at, due) in std::mem::take(&mut self.when_durable) {
+            match due {
+                due if at > number => self.when_durable.push((at, due)),
+                Due::Collect if self.holder == Holder::Adopted => {
+                    self.to_holder(Frame::Collect(self.facts.record().end_offset), out);
+                }
+                Due::Collect => out.push(Output::RemoveFiles),
+                Due::DropLog(asker) => {
+                    self.to_holder(Frame::Hangup, out);
+                    out.push(Output::DropLog(asker));
+                }
+            }
+        }
+    }
+
+    pub(super) fn then(&mut self, now: Now, then: Then, out: &mut Vec<Output>) {
+        match then {
+            Then::Nothing | Then::Removed(_) => {}
+            Then::Again(input) => self.again = Some(input),
+            Then::Killed(asker) => reply(asker, self.kill_reply(false), out),
+            Then::Released(asker) => reply(asker, Reply::Released(self.facts.record().owner_epoch), out),
+            Then::Refuse(error) => self.refuse_creator(error, out),
+            Then::GoOn => self.go_on(now, out),
+        }
+    }
+}
+
+/// Answers with an error, if somebody waits.
+pub(super) fn answer(asker: Option<Asker>, error: WireError, out: &mut Vec<Output>) {
+    reply(asker, Reply::Error(error), out);
+}
+
+/// Answers, if somebody waits.
+pub(super) fn reply(asker: Option<Asker>, reply: Reply, out: &mut Vec<Output>) {
+    if let Some(asker) = asker {
+        out.push(Output::Answer(asker, reply));
+    }
+}
+
+/// The same operation, which goes on with the size as it is; `None` if it is about nothing else.
+fn without_size(input: &Input) -> Option<Input> {
+    match input.clone() {
+        Input::Attach(asker, attach) => Some(Input::Attach(asker, Attach { size: None, ..attach })),
+        Input::Request { asker, client, owner_epoch, op: Op::Takeover(_) } => {
+            Some(Input::Request { asker, client, owner_epoch, op: Op::Takeover(None) })
+        }
+        _ => None,
+    }
+}
+
+/// Which events may follow in which state: the table of the life cycle, asserted at each append.
+fn legal(state: State, event: &Event) -> bool {
+    match event {
+        Event::Boot { .. } => false,
+        Event::Created(_) | Event::Start { .. } | Event::Started { .. } => state == State::Starting,
+        Event::Kill { .. } => matches!(state, State::Starting | State::Running),
+        Event::Exited { .. } => matches!(state, State::Starting | State::Running | State::Terminating),
+        Event::Finalized { .. } => state == State::Exited,
+        Event::OwnerChanged { .. } | Event::Recovered { .. } => state != State::Finalized,
+        Event::Resized { .. } => matches!(state, State::Starting | State::Running),
+        Event::Removed { .. } => matches!(state, State::Exited | State::Finalized),
+    }
+}
