@@ -4,6 +4,7 @@
 //! what still lives in it at the end of the test is ended.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::print_stderr, reason = "a test that failed shows the daemon's log")]
 
 mod house;
 
