@@ -60,8 +60,7 @@ pub fn run(script: &str, out: &mut dyn Write) -> Result<(), Broken> {
         out,
     };
     for (at, step) in script.lines().enumerate() {
-        let step = step.trim_start();
-        if step.is_empty() || step.starts_with('#') {
+        if step.trim().is_empty() || step.starts_with('#') {
             continue;
         }
         stage.step(step).map_err(|why| Broken { line: at + 1, step: step.to_owned(), why })?;

@@ -36,6 +36,13 @@ pub enum OutputError {
     /// See [`ReadError`].
     #[error(transparent)]
     Ring(#[from] ReadError),
+    /// The bytes are in a spill that was made after this adoption: the holder has dropped the connection. The caller
+    /// adopts it again; if the holder is gone, output up to `end` is lost, and the ring goes on there.
+    #[error("output up to {end} was moved after this adoption had ended")]
+    Moved {
+        /// Offset at which the ring goes on.
+        end: u64,
+    },
     /// The spill cannot be read (a failing disk). What it holds from the offset asked for to `end` is lost; the ring
     /// goes on at `end`.
     #[error("the spill cannot be read: {source}")]
@@ -77,8 +84,8 @@ impl Adopted {
 
     fn read_spill(&self, from: u64, start: u64, end: u64, max: usize, out: &mut Vec<u8>) -> Result<usize, OutputError> {
         let lost = |source: io::Error| OutputError::Spill { end, source };
-        let file = self.spill.as_ref().ok_or_else(|| lost(io::ErrorKind::NotFound.into()))?;
-        let position = from.checked_sub(start).ok_or_else(|| lost(io::ErrorKind::NotFound.into()))?;
+        let file = self.spill.as_ref().ok_or(OutputError::Moved { end })?;
+        let position = from.checked_sub(start).ok_or(OutputError::Moved { end })?;
         let length = out.len();
         let bytes = usize::try_from(end - from).unwrap_or(usize::MAX).min(max).min(SPILL_READ_BYTES_MAX);
         out.resize(length + bytes, 0);

@@ -153,3 +153,73 @@ pub(crate) mod ulid_text {
         Ok(ulid.to_bytes())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> Spec {
+        Spec {
+            session: [0xff; 16],
+            incarnation: 1,
+            boot_id: BootId([0xb0; 16]),
+            output_base: 0,
+            owner_epoch: 1,
+            command: "sh".to_owned(),
+            args: vec!["sh".to_owned(), "secret".to_owned()],
+            env: [("TOKEN".to_owned(), "secret".to_owned())].into(),
+            cwd: PathBuf::from("/"),
+            cols: 80,
+            rows: 24,
+            ring_bytes: 65536,
+            spill_bytes_max: 0,
+            paths: Paths { socket: "/s".into(), exit_file: "/e".into(), spill_dir: "/".into() },
+            rlimits: vec![Rlimit { resource: 7, soft: Some(1024), hard: None }],
+            umask: 0o022,
+            oom_score_adj: -5,
+            cgroup: None,
+        }
+    }
+
+    #[test]
+    fn a_spec_reads_back_and_unknown_fields_are_refused() {
+        let json = serde_json::to_string(&spec()).unwrap();
+        assert_eq!(Spec::from_json(json.as_bytes()).unwrap(), spec());
+        assert!(
+            json.starts_with(r#"{"session":"7ZZZZZZZZZZZZZZZZZZZZZZZZZ","incarnation":1,"boot_id":"b0b0"#),
+            "{json}"
+        );
+        assert!(json.contains(r#""rlimits":[{"resource":7,"soft":1024,"hard":null}]"#), "{json}");
+        let more = json.replacen('{', r#"{"extra":1,"#, 1);
+        assert!(matches!(Spec::from_json(more.as_bytes()), Err(InvalidSpec::Json(_))));
+        let inner = json.replace(r#""socket""#, r#""extra":1,"socket""#);
+        assert!(matches!(Spec::from_json(inner.as_bytes()), Err(InvalidSpec::Json(_))));
+    }
+
+    #[test]
+    fn values_out_of_range_are_named() {
+        type Wrong = (&'static str, fn(&mut Spec));
+        let wrong: [Wrong; 9] = [
+            ("incarnation", |spec| spec.incarnation = 0),
+            ("command", |spec| spec.command.clear()),
+            ("args", |spec| spec.args.clear()),
+            ("args", |spec| spec.args.push("a\0b".to_owned())),
+            ("env", |spec| drop(spec.env.insert("A=B".to_owned(), String::new()))),
+            ("env", |spec| drop(spec.env.insert(String::new(), String::new()))),
+            ("cwd", |spec| spec.cwd = "relative".into()),
+            ("rows", |spec| spec.rows = 0),
+            ("ring_bytes", |spec| spec.ring_bytes = 100_000),
+        ];
+        for (field, change) in wrong {
+            let mut spec = spec();
+            change(&mut spec);
+            assert!(matches!(spec.check(), Err(InvalidSpec::Field(found)) if found == field), "{field}");
+        }
+    }
+
+    #[test]
+    fn nothing_secret_is_shown() {
+        let text = format!("{:?}", spec());
+        assert!(text.contains("\"sh\"") && !text.contains("secret"), "{text}");
+    }
+}

@@ -67,11 +67,19 @@ pub(crate) fn ignore_signals() {
     unblock_signals();
 }
 
+/// The kernel's signals, and the bytes of its set of them.
+const SIGNALS: std::ops::RangeInclusive<c_int> = 1..=64;
+const SIGNAL_SET_BYTES: usize = 8;
+
 /// All dispositions default, nothing blocked: what a program expects.
 pub(crate) fn default_signals() {
-    for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: "default" runs no code of ours. KILL, STOP and the C library's own refuse, which changes nothing.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // The kernel's own struct, of at most this size, is "default" without flags when it is all zeroes. The C library
+    // would leave out the two signals that it keeps for itself, which whoever started the daemon may have ignored.
+    let default = [0_u64; 8];
+    let none: *mut u64 = std::ptr::null_mut();
+    for signal in SIGNALS {
+        // SAFETY: "default" runs no code of ours. KILL and STOP refuse, which changes nothing.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), none, SIGNAL_SET_BYTES) };
     }
     unblock_signals();
 }

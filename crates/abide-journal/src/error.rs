@@ -159,12 +159,11 @@ impl Error {
     /// The stable code, as in the registry of errors.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Locked { .. } => "journal_locked",
+            Self::Locked { .. } | Self::Poisoned(Cause::LockLost) => "journal_locked",
             Self::Format { .. } => "journal_format",
             Self::Corrupt(_) => "journal_corrupt",
             Self::Full => "journal_full",
             Self::Busy => "journal_busy",
-            Self::Poisoned(Cause::LockLost) => "journal_locked",
             Self::Poisoned(_) | Self::Closed => "journal_poisoned",
             Self::Unknown { .. } => "journal_unknown",
             Self::LogExists => "log_exists",

@@ -2,6 +2,7 @@
 //! --release --test loom`, with a target directory of its own.
 
 #![cfg(loom)]
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
 use abide_ring::{Consumer, Copied, Identity, Page, Producer};
 use loom::sync::{Arc, Condvar, Mutex};

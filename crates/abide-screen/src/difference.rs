@@ -27,9 +27,9 @@ pub(crate) fn between(a: &Engine, b: &Engine) -> Option<String> {
         .or_else(|| differ("input modes", &a.input, &b.input))
         .or_else(|| differ("insert and newline mode", &(a.insert, a.newline), &(b.insert, b.newline)))
         .or_else(|| differ("cursor style", &a.cursor_style, &b.cursor_style))
-        .or_else(|| differ("titles", &(&a.title, &a.titles), &(&b.title, &b.titles)))
         .or_else(|| differ("palette", &colors(a), &colors(b)))
         .or_else(|| differ("character to repeat", &a.last, &b.last))
+        .or_else(|| differ("titles", &(&a.title, &a.titles), &(&b.title, &b.titles)))
 }
 
 pub(crate) fn differ<T: PartialEq + std::fmt::Debug>(what: &str, a: &T, b: &T) -> Option<String> {

@@ -72,6 +72,8 @@ impl Drawing {
         self.put("\r\n");
     }
 
+    /// Everything in a row is relative to what stands before it: a terminal that takes clusters for narrower or wider
+    /// than the model shows what it would have shown of the program's own output.
     fn row(&mut self, cells: &Row<Cell>, wraps: bool, continues: bool) {
         let mut end = if wraps { cells.len() } else { used(cells) };
         if continues {
@@ -94,11 +96,6 @@ impl Drawing {
             }
             self.blanks(std::mem::take(&mut blanks));
             self.cell(cell);
-            // Terminals differ in how wide a cluster is: what follows it stands where it stood.
-            let next = col + if cell.flags.contains(Flags::WIDE_CHAR) { 2 } else { 1 };
-            if !self.plain && next < end && cell.zerowidth().is_some_and(|marks| !marks.is_empty()) {
-                let _ = write!(self.out, "\x1b[{}G", next + 1);
-            }
         }
     }
 

@@ -179,7 +179,8 @@ impl Model {
             .or_else(|| differ("rest", &self.rest(), &other.rest()))
     }
 
-    /// Gives back the memory kept for lines to come. For a session that has become quiet.
+    /// Gives the memory kept for lines to come back to the allocator, for other models to use. For a session that has
+    /// become quiet.
     pub fn compact(&mut self) {
         self.engine.grid_mut().truncate();
         if let Some(main) = &mut self.engine.covered {
@@ -287,7 +288,8 @@ fn print(engine: &mut Engine, parser: &mut Parser, mut text: &[u8]) {
                 engine.last = None;
             }
             _ => {
-                parser.advance(engine, others);
+                // The parser would hold back what looks incomplete at the end.
+                parser.advance(engine, String::from_utf8_lossy(others).as_bytes());
                 if others.last().is_some_and(|&last| last < 0x20) {
                     engine.last = None;
                 }

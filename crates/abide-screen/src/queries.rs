@@ -16,12 +16,16 @@ pub struct QueryFilter {
     passed: usize,
     /// What becomes of the long sequence that is under way.
     dropping: bool,
+    /// What was passed on last is a sequence that only the next one ends.
+    open: bool,
+    /// The last two bytes of a long sequence.
+    tail: [u8; 2],
 }
 
 impl QueryFilter {
     /// For the owner's terminal, below the offset from which on it answers.
     pub fn owner() -> Self {
-        Self { scanner: Scanner::new(), clipboard: false, passed: 0, dropping: false }
+        Self { scanner: Scanner::new(), clipboard: false, passed: 0, dropping: false, open: false, tail: [0; 2] }
     }
 
     /// For an observer's terminal: removes access to the clipboard (OSC 52) too.
@@ -31,35 +35,67 @@ impl QueryFilter {
 
     /// Appends to `out` what of `bytes`, which follow those of the last call, may be handed to the terminal.
     pub fn filter(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
-        let Self { scanner, clipboard, passed, dropping } = self;
-        scanner.scan(bytes, &mut |token| match token {
-            Token::Text(bytes) | Token::Broken(bytes) | Token::Cancelled(bytes) => {
-                let skipped = std::mem::take(passed).min(bytes.len());
-                out.extend_from_slice(&bytes[skipped..]);
-            }
-            Token::Control(_) => {}
-            Token::Sequence(kind, bytes) => {
-                let skipped = std::mem::take(passed);
-                match replacement(kind, bytes, *clipboard) {
-                    Some(kept) if skipped == 0 => out.extend_from_slice(&kept),
-                    _ => out.extend_from_slice(&bytes[skipped..]),
-                }
-            }
-            Token::Long(kind, bytes) => {
-                let skipped = std::mem::take(passed);
-                *dropping = skipped == 0 && is_clipboard(kind, bytes, *clipboard);
-                if !*dropping {
-                    out.extend_from_slice(&bytes[skipped..]);
-                }
-            }
-            Token::LongPart(bytes) => {
-                if !*dropping {
-                    out.extend_from_slice(bytes);
-                }
-            }
-            Token::LongEnd => *dropping = false,
-        });
+        let mut scanner = std::mem::replace(&mut self.scanner, Scanner::new());
+        scanner.scan(bytes, &mut |token| self.token(&token, out));
+        self.scanner = scanner;
         self.pass_clear(out);
+    }
+
+    fn token(&mut self, token: &Token<'_>, out: &mut Vec<u8>) {
+        match *token {
+            Token::Text(bytes) | Token::Broken(bytes) => {
+                self.open = false;
+                out.extend_from_slice(bytes);
+            }
+            Token::Cancelled(bytes) => {
+                self.open = !matches!(bytes.last(), Some(0x18 | 0x1a));
+                self.pass(bytes, out);
+            }
+            Token::Sequence(kind, bytes) => match replacement(kind, bytes, self.clipboard) {
+                Some(kept) if self.passed == 0 => {
+                    self.close(out);
+                    out.extend_from_slice(&kept);
+                }
+                _ => {
+                    self.open = is_text(kind) && !is_ended(bytes);
+                    self.pass(bytes, out);
+                }
+            },
+            Token::Long(kind, bytes) => {
+                self.dropping = self.passed == 0 && is_clipboard(kind, bytes, self.clipboard);
+                if self.dropping {
+                    self.close(out);
+                } else {
+                    self.long(bytes, out);
+                }
+            }
+            Token::LongPart(bytes) if !self.dropping => self.long(bytes, out),
+            Token::LongPart(_) | Token::Control(_) => {}
+            Token::LongEnd => {
+                self.open = !self.dropping && !is_ended(&self.tail);
+                self.dropping = false;
+            }
+        }
+    }
+
+    /// Passes on what of `bytes` was not passed on before.
+    fn pass(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        let passed = std::mem::take(&mut self.passed).min(bytes.len());
+        out.extend_from_slice(&bytes[passed..]);
+    }
+
+    fn long(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        for &byte in &bytes[bytes.len().saturating_sub(2)..] {
+            self.tail = [self.tail[1], byte];
+        }
+        self.pass(bytes, out);
+    }
+
+    /// Ends what was to be ended by a sequence that is removed.
+    fn close(&mut self, out: &mut Vec<u8>) {
+        if std::mem::take(&mut self.open) {
+            out.extend_from_slice(b"\x1b\\");
+        }
     }
 
     /// Appends what is held back: the offset has come from which on the terminal answers.
@@ -86,6 +122,15 @@ impl QueryFilter {
             self.passed = held.len();
         }
     }
+}
+
+fn is_text(kind: Kind) -> bool {
+    !matches!(kind, Kind::Escape | Kind::Csi)
+}
+
+/// Whether the end of a text is written, or the control that cancels it.
+fn is_ended(text: &[u8]) -> bool {
+    text.ends_with(b"\x1b\\") || text.ends_with(b"\xc2\x9c") || matches!(text.last(), Some(0x07 | 0x18 | 0x1a))
 }
 
 /// What is to stand in a query's place: nothing, but for the controls within it and what it sets besides. None if

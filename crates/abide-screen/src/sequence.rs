@@ -135,6 +135,10 @@ impl Scanner {
         while let Some(found) = memchr::memchr2(ESC, C1_LEAD, &bytes[from..]).map(|found| from + found) {
             if bytes[found] == ESC {
                 emit_text(&bytes[..found], sink);
+                if let Some(csi) = whole_csi(&bytes[found..]) {
+                    sink(Token::Sequence(Kind::Csi, csi));
+                    return found + csi.len();
+                }
                 self.state = State::Escape;
                 return found + self.begin(&bytes[found..], 1, sink);
             }
@@ -332,6 +336,13 @@ impl Scanner {
     }
 }
 
+/// The CSI sequence that `bytes` begin with, if it is there to its end and ordinary: most sequences are.
+fn whole_csi(bytes: &[u8]) -> Option<&[u8]> {
+    let body = bytes.strip_prefix(b"\x1b[")?;
+    let end = body.iter().take(64).position(|byte| !(0x20..=0x3f).contains(byte))?;
+    (0x40..=0x7e).contains(&body[end]).then(|| &bytes[..end + 3])
+}
+
 /// Emits text that a sequence follows: what is incomplete at its end stays so.
 fn emit_text(text: &[u8], sink: &mut impl FnMut(Token<'_>)) {
     let (whole, broken) = text.split_at(text.len() - incomplete(text));
@@ -358,6 +369,9 @@ fn c1(second: u8) -> Option<State> {
 
 /// How many bytes at the end of `bytes` begin a character that goes on behind them.
 fn incomplete(bytes: &[u8]) -> usize {
+    if bytes.last().is_none_or(u8::is_ascii) {
+        return 0;
+    }
     let tail = &bytes[bytes.len().saturating_sub(3)..];
     let Some(lead) = tail.iter().rposition(|&byte| byte >= 0xc0) else { return 0 };
     match std::str::from_utf8(&tail[lead..]) {

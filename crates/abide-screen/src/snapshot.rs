@@ -10,7 +10,7 @@ use alacritty_terminal::term::color;
 use alacritty_terminal::vte::ansi::{CharsetIndex, CursorShape, NamedColor, StandardCharset};
 
 use crate::draw::Drawing;
-use crate::engine::{Engine, Own, Region, Saved, line};
+use crate::engine::{Engine, Region, Saved, line};
 use crate::modes::InputModes;
 use crate::pen::Pen;
 
@@ -32,7 +32,7 @@ pub(crate) fn write(engine: &Engine, current_dir: Option<&str>, history_lines: u
     palette(engine, &mut drawing.out);
     titles(engine, current_dir, &mut drawing.out);
     tabs(&engine.tabs, &mut drawing.out);
-    if !engine.alternate_shown() && engine.alternate != Own::default() {
+    if !engine.alternate_shown() {
         drawing.put("\x1b[?1049h");
         engine.alternate.keyboard.write(&mut drawing.out);
         let blank = Grid::new(engine.rows(), engine.cols(), 0);
@@ -59,8 +59,14 @@ pub(crate) fn write(engine: &Engine, current_dir: Option<&str>, history_lines: u
 }
 
 /// Makes a terminal in any state, in the middle of a sequence even, a plain one. Its cells are left.
-pub(crate) fn reset(out: &mut Vec<u8>) {
-    out.extend_from_slice(b"\x18\x1b\\\x1b[?2026l\x1b[?1049l\x1b[r\x1b[?6l\x1b[m\x1b]8;;\x1b\\\x1b[4l\x1b[20l\x1b[?7h");
+fn reset(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\x18\x1b\\\x1b[?2026l\x1b[?1049l\x1b[r\x1b[?6l");
+    plain(out);
+}
+
+/// Resets what can be reset without moving the cursor.
+pub(crate) fn plain(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\x1b[m\x1b]8;;\x1b\\\x1b[4l\x1b[20l\x1b[?7h");
     out.extend_from_slice(CHARSETS_OFF.as_bytes());
     InputModes::write_off(out);
     out.extend_from_slice(b"\x1b]104\x1b\\\x1b]110\x1b\\\x1b]111\x1b\\\x1b]112\x1b\\");
@@ -152,14 +158,13 @@ fn live(engine: &Engine, drawing: &mut Drawing) {
     let (grid, cursor) = (engine.grid(), &engine.grid().cursor);
     let top = if engine.origin() { top } else { 0 };
     let printed = engine.last.map(|_| printed(grid));
-    match printed {
-        Some(cell) => drawing.go(usize::try_from(cursor.point.line.0).unwrap_or(0).saturating_sub(top), cell.0),
-        None => {
-            drawing.place(grid, cursor, top);
-            // What was written to get there is not to be repeated.
-            drawing.pen(Pen::default());
-            drawing.put("\x1b[m");
-        }
+    if let Some(col) = printed {
+        drawing.go(usize::try_from(cursor.point.line.0).unwrap_or(0).saturating_sub(top), col.0);
+    } else {
+        drawing.place(grid, cursor, top);
+        // What was written to get there is not to be repeated.
+        drawing.pen(Pen::default());
+        drawing.put("\x1b[m");
     }
     if !engine.term.mode().contains(TermMode::LINE_WRAP) {
         drawing.put("\x1b[?7l");

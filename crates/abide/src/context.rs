@@ -20,6 +20,8 @@ use crate::failure::Failure;
 
 /// How long a daemon that was started may take until it serves.
 const READY_WITHIN: Duration = Duration::from_secs(5);
+/// What a program of a session finds in its environment.
+const SESSION_VARIABLES: [&str; 3] = ["ABIDE_SESSION", "ABIDE_SESSION_NAME", "ABIDE_INCARNATION"];
 /// A longer log is set aside when a daemon starts.
 const LOG_BYTES_MAX: u64 = 10 * 1024 * 1024;
 
@@ -144,8 +146,16 @@ fn identity(client_id: ClientId) -> Result<Identity, Failure> {
 
 fn address(state: &Path, starts: bool) -> Address {
     let socket = state.join("run").join(SOCKET);
-    let state = state.to_owned();
-    Address { socket, start: starts.then(|| Arc::new(move || start_daemon(&state).map(drop)) as _) }
+    Address { socket, start: starts.then(|| Arc::new(ask_for_daemon) as _) }
+}
+
+/// Has a daemon started by `abide up`, which ends when it serves: so the daemon is nobody's child, and this program may
+/// live as long as it likes without having to bury it.
+fn ask_for_daemon() -> io::Result<()> {
+    let mut up = Command::new("/proc/self/exe");
+    let up = up.arg("up").current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let status = up.status()?;
+    if status.success() { Ok(()) } else { Err(io::Error::other("abide up failed")) }
 }
 
 /// Starts a daemon that outlives this program, and waits for its `ready` line, which it returns.
@@ -153,7 +163,12 @@ pub(crate) fn start_daemon(state: &Path) -> io::Result<String> {
     let uid = rustix::process::getuid().as_raw();
     // The daemon looks closer; here it is only made, so that there is a place for the log.
     Dir::create(state, uid).map_err(io::Error::other)?;
-    let mut child = Command::new("/proc/self/exe")
+    let mut start = Command::new("/proc/self/exe");
+    // A client inside a session starts a daemon that is no part of that session.
+    for name in SESSION_VARIABLES {
+        start.env_remove(name);
+    }
+    let mut child = start
         .args(["up", "--foreground", "--own-session"])
         .current_dir("/")
         .stdin(Stdio::null())

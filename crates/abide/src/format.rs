@@ -122,7 +122,7 @@ mod tests {
         let records = [
             record(
                 "build",
-                serde_json::json!({"pid": 4711, "owner": "cli-1", "observers": 2, "last_output_at": 60_000}),
+                &serde_json::json!({"pid": 4711, "owner": "cli-1", "observers": 2, "last_output_at": 60_000}),
             ),
             record("quiet-heron", &serde_json::json!({"state": "Finalized", "exit": {"signal": "SIGKILL"}})),
         ];

@@ -61,8 +61,8 @@ impl Output {
 
     /// The older half of the ring goes to the spill, as far as the bound allows.
     fn plan_spill(&mut self) -> Room {
-        let spill = self.ring.spill();
-        if spill.is_empty() && spill.end != self.ring.acked() && !self.spill_failed {
+        // A former spill that is acknowledged, cut or not, is overwritten from its beginning.
+        if self.ring.acked() > self.ring.spill().end && !self.spill_failed {
             self.ring.begin_spill();
         }
         let spill = self.ring.spill();
@@ -131,6 +131,22 @@ mod tests {
         output.spilled(4);
         fill(&mut output, 4);
         assert_eq!(output.room(), Ok(Room::Full));
+    }
+
+    #[test]
+    fn a_spill_after_an_acknowledged_one_begins_anew() {
+        let mut output = Output::new(Producer::heap(&Identity { ring_bytes: 16, ..Identity::default() }).unwrap(), 100);
+        fill(&mut output, 16);
+        assert_eq!(output.room(), Ok(Room::Spill { from: 0, position: 0, bytes: 8 }));
+        output.spilled(8);
+        let page = Page::heap();
+        let mut daemon = output.ring().heap_consumer(&page, 1).unwrap();
+        output.ring_mut().adopt(page, 1);
+        assert!(!daemon.ack(10));
+        output.ring_mut().release();
+        fill(&mut output, 10);
+        assert_eq!(output.room(), Ok(Room::Spill { from: 10, position: 0, bytes: 8 }));
+        assert_eq!(output.ring().spill(), 10..10);
     }
 
     #[test]

@@ -28,6 +28,8 @@ impl Holder {
             ToHolder::Inject { bytes } => {
                 if !self.eof {
                     let _fits = self.input.inject(bytes);
+                    // Before owner input that comes later, though it be in the same read.
+                    self.write_input();
                 }
             }
             ToHolder::Resize { cols, rows, xpixel, ypixel } => {

@@ -138,7 +138,7 @@ impl Holder {
             session: self.session,
             incarnation: self.incarnation,
             state: Some(header.state),
-            child_pid: self.program.child().map_or(0, |child| program::raw(child.pid)),
+            child_pid: header.child_pid,
             daemon_epoch: header.daemon_epoch,
         }
     }

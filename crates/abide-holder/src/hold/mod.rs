@@ -84,6 +84,7 @@ fn begin(spec: OwnedFd) -> std::io::Result<Option<Holder>> {
     put_back_oom_score(spec.oom_score_adj);
     let plan = Plan::new(&spec)?;
     let (ring, ring_fd) = Producer::create(&spec.identity()).map_err(std::io::Error::other)?;
+    let null = rustix::fs::open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     let (files, listener) = Files::make(&spec)?;
     match sys::fork() {
         Err(errno) => {
@@ -94,7 +95,7 @@ fn begin(spec: OwnedFd) -> std::io::Result<Option<Holder>> {
         Ok(Fork::Child) => {
             rustix::process::setsid()?;
             rustix::thread::set_name(c"abide-hold")?;
-            standard_descriptors_to_null()?;
+            put_on_standard_descriptors(&null)?;
             let output = Output::new(ring, spec.spill_bytes_max);
             let input = Input::new(spec.owner_epoch);
             Ok(Some(Holder::new(&spec, plan, files, hooks, (listener, ring_fd), output, input)))
@@ -109,10 +110,10 @@ fn put_back_oom_score(score: i32) {
     let _kept = std::fs::write("/proc/self/oom_score_adj", score.to_string());
 }
 
-fn standard_descriptors_to_null() -> std::io::Result<()> {
-    let null = rustix::fs::open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
-    rustix::stdio::dup2_stdin(&null)?;
-    rustix::stdio::dup2_stdout(&null)?;
-    rustix::stdio::dup2_stderr(&null)?;
+/// From here on nobody hears what this process says, and whoever launched it need not wait for more.
+fn put_on_standard_descriptors(null: &OwnedFd) -> std::io::Result<()> {
+    rustix::stdio::dup2_stdin(null)?;
+    rustix::stdio::dup2_stdout(null)?;
+    rustix::stdio::dup2_stderr(null)?;
     Ok(())
 }

@@ -96,6 +96,7 @@ fn a_repeated_start_starts_nothing() {
     assert_eq!(second.start(), first);
     second.input(1, 0, b"\n");
     second.take_all();
+    assert_eq!(second.next(), FromHolder::Ended { wait_status: 0 });
     assert_eq!(second.start(), first, "also after its end");
     assert_eq!(std::fs::read_to_string(session.dir.join("starts")).unwrap(), "x\n");
 }

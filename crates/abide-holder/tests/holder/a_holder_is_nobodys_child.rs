@@ -64,6 +64,8 @@ fn it_has_a_session_of_its_own_and_no_terminal() {
 fn descriptors_of_the_launcher_do_not_reach_it() {
     let session = Session::new("read a");
     let file = std::fs::File::open("/proc/self/stat").unwrap();
+    // Not on a number that the holder is given anyway.
+    let file = rustix::io::fcntl_dupfd_cloexec(&file, 50).unwrap();
     rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).unwrap();
     session.launch().unwrap();
     let holder = session.probe().unwrap().pid;

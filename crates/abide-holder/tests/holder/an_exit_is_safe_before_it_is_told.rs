@@ -79,7 +79,9 @@ fn nothing_is_collected_before_all_is_acknowledged() {
     let end = daemon.header_now().eof_offset;
     daemon.send(&ToHolder::Collect { eof_offset: end });
     daemon.send(&ToHolder::Collect { eof_offset: end });
-    assert!(matches!(daemon.ask(&ToHolder::Ping), FromHolder::Pong(_)), "still there");
+    for _ in 0..3 {
+        assert!(matches!(daemon.ask(&ToHolder::Ping), FromHolder::Pong(_)), "still there");
+    }
     daemon.take();
     assert_eq!(daemon.next_or_closed(), None, "the acknowledgement lets it go");
     session.wait_for_end();
@@ -93,10 +95,14 @@ fn a_collect_of_another_end_is_none() {
     daemon.take_all();
     assert_eq!(daemon.next(), FromHolder::Ended { wait_status: 0 });
     daemon.send(&ToHolder::Collect { eof_offset: daemon.from + 1 });
-    assert!(matches!(daemon.ask(&ToHolder::Ping), FromHolder::Pong(_)));
+    for _ in 0..3 {
+        assert!(matches!(daemon.ask(&ToHolder::Ping), FromHolder::Pong(_)));
+    }
     let session = Session::new("echo out; read a");
     let mut daemon = session.run();
     daemon.take_text("out");
     daemon.send(&ToHolder::Collect { eof_offset: daemon.from });
-    assert!(matches!(daemon.ask(&ToHolder::Ping), FromHolder::Pong(_)), "the program runs");
+    for _ in 0..3 {
+        assert!(matches!(daemon.ask(&ToHolder::Ping), FromHolder::Pong(_)), "the program runs");
+    }
 }

@@ -78,7 +78,7 @@ fn the_leader_is_unreaped_until_it_is_collected() {
 
 #[test]
 fn a_process_is_named_by_pid_and_start_time() {
-    let session = Session::new("setsid sleep 1000 & echo $! > other; echo ready; read a");
+    let session = Session::new("sleep 1000 & echo $! > other; echo ready; read a");
     let mut daemon = session.run();
     daemon.take_text("ready");
     let other: u32 = std::fs::read_to_string(session.dir.join("other")).unwrap().trim().parse().unwrap();

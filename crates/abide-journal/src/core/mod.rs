@@ -1,10 +1,12 @@
 //! The rules of a store, without files, threads or clocks: events go in, effects come out.
 
+mod apply;
 mod batch;
 mod checkpoints;
 mod epochs;
 mod extents;
 mod log;
+mod number;
 mod replay;
 mod roots;
 mod space;

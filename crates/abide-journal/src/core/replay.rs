@@ -53,6 +53,7 @@ impl Replayed {
                 next: None,
                 preparing: false,
                 missing: 0,
+                leaving: false,
             },
             next_batch: 1,
             in_flight: None,
@@ -69,6 +70,7 @@ impl Replayed {
             interval_due: None,
             retry_at: None,
             no_room: false,
+            retry_room: false,
             disk: DiskSpace { free: u64::MAX, total: u64::MAX },
             space: Space::default(),
         })

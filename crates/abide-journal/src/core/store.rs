@@ -232,8 +232,10 @@ pub(super) struct Stream {
     pub(super) next: Option<(u32, u64)>,
     /// A `Prepare` is under way.
     pub(super) preparing: bool,
-    /// Room that the first request of the queue lacks.
+    /// Room in this segment that the first request of the queue lacks.
     pub(super) missing: u64,
+    /// The first request of the queue needs the next segment.
+    pub(super) leaving: bool,
 }
 
 /// A snapshot on its way to the disk.
@@ -248,6 +250,7 @@ pub(super) struct PendingIndex {
 
 /// The rules of one store.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts: what is under way, and what is wanted")]
 pub struct Store {
     pub(super) settings: Settings,
     pub(super) incarnation: Incarnation,
@@ -275,6 +278,8 @@ pub struct Store {
     pub(super) interval_due: Option<u64>,
     pub(super) retry_at: Option<u64>,
     pub(super) no_room: bool,
+    /// Something has changed since room was missing: it is asked for again.
+    pub(super) retry_room: bool,
     pub(super) disk: DiskSpace,
     pub(super) space: Space,
 }
@@ -320,9 +325,10 @@ impl Store {
                 self.no_room = true;
                 self.disk = space;
             }
-            Event::Measured { space } | Event::Freed { space } => {
+            Event::Measured { space } => self.disk = space,
+            Event::Freed { space } => {
                 self.disk = space;
-                self.no_room = false;
+                self.retry_room = true;
             }
             Event::IndexWritten { batch, bytes } => self.index_written(batch, bytes, out),
             Event::IndexFailed => self.index_failed(),
@@ -371,7 +377,13 @@ impl Store {
         }
         if self.retry_at.is_some_and(|at| at <= now.tick_ms) {
             self.retry_at = None;
+            self.retry_room = true;
             out.push(Effect::Measure);
+            if self.roots.waiting() {
+                // What a drop left can be freed once snapshots no longer need it.
+                self.take_index();
+                self.proof_wanted |= self.index.is_none();
+            }
         }
     }
 
@@ -416,23 +428,28 @@ impl Store {
     }
 
     fn advance_room(&mut self, out: &mut Vec<Effect>) {
-        let Stream { segment, end, prepared, missing, .. } = self.stream;
-        if self.stream.preparing || self.retry_at.is_some() {
+        let Stream { segment, end, prepared, missing, leaving, .. } = self.stream;
+        if self.stream.preparing || (self.no_room && !self.retry_room) {
             return;
         }
+        self.retry_room = false;
         let size = self.settings.segment_bytes;
-        let (target, from, to) = if prepared < size && prepared < end + missing.max(STEP_BYTES) {
+        let (target, from, to) = if !leaving && prepared < size && prepared < end + missing.max(STEP_BYTES) {
             (segment, prepared, (end + missing).max(prepared) + STEP_BYTES)
-        } else if size - end < (size / 4).max(missing) {
+        } else if leaving || size - end < size / 2 {
             match self.stream.next {
                 None if self.limits().reached(self.roots.segments()) => {
                     self.no_room = true;
                     return;
                 }
                 None => (segment + 1, 0, STEP_BYTES),
-                Some(_) => return,
+                Some(_) => {
+                    self.no_room = false;
+                    return;
+                }
             }
         } else {
+            self.no_room = false;
             return;
         };
         self.stream.preparing = true;
@@ -466,7 +483,6 @@ impl Store {
         let space = limits.judge(self.roots.segments(), self.disk, full);
         if full {
             self.retry_at.get_or_insert(now.tick_ms + RETRY_MS);
-            self.stream.missing = 0;
             for (ticket, request) in std::mem::take(&mut self.queue) {
                 if self.may_use_last_room(&request) {
                     self.queue.push_back((ticket, request));
@@ -474,6 +490,8 @@ impl Store {
                     out.push(Effect::Reply { ticket, result: Err(Error::Full) });
                 }
             }
+        } else {
+            self.retry_at = None;
         }
         if space.state != self.space.state {
             out.push(Effect::Space(space));
@@ -483,6 +501,10 @@ impl Store {
 
     /// After each batch: whether the index is due.
     pub(super) fn take_index_if_due(&mut self) {
+        // Closing takes one by itself, and none behind the clean end.
+        if !matches!(self.phase, Phase::Ready) {
+            return;
+        }
         let interval = self.settings.index_interval_bytes.max(4 * self.roots.last_bytes);
         let cheap = self.roots.last_bytes <= CHEAP_INDEX_BYTES || self.space.state != SpaceState::Ok;
         if self.appended_since_index >= interval || (self.roots.waiting() && cheap) {

@@ -27,7 +27,7 @@ pub(crate) trait Put {
 
     /// u16 length and UTF-8. Names and keys are far below that bound when they come here.
     fn put_str(&mut self, value: &str) {
-        debug_assert!(value.len() <= usize::from(u16::MAX), "names are bounded");
+        debug_assert!(u16::try_from(value.len()).is_ok(), "names are bounded");
         self.put_u16(u16::try_from(value.len()).unwrap_or(u16::MAX));
         self.put(value.as_bytes());
     }

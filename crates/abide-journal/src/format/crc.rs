@@ -3,7 +3,7 @@
 //! A payload lies in two checksums: its record's and its batch's. It is read once, and its checksum is combined with
 //! that of what stands before it in each.
 
-use crc_fast::{CrcAlgorithm, checksum, checksum_combine};
+use crc_fast::{CrcAlgorithm, checksum};
 
 const ALGORITHM: CrcAlgorithm = CrcAlgorithm::Crc32Iscsi;
 
@@ -21,8 +21,53 @@ pub(crate) fn append(before: u32, bytes: &[u8]) -> u32 {
 }
 
 /// Checksum of something with checksum `before`, followed by `len` bytes with checksum `after`.
+///
+/// Bytes behind it multiply a checksum by x^8 each. The powers for 1, 2, 4 … bytes are in a table, so this takes one
+/// multiplication for each bit that is set in `len`; the library's way takes microseconds.
 pub(crate) fn combine(before: u32, after: u32, len: usize) -> u32 {
-    narrow(checksum_combine(ALGORITHM, u64::from(before), u64::from(after), len as u64))
+    let mut shifted = before;
+    let mut rest = len;
+    while rest != 0 {
+        shifted = multiply(POWERS[rest.trailing_zeros() as usize], shifted);
+        rest &= rest - 1;
+    }
+    shifted ^ after
+}
+
+/// The polynomial, lowest power in the highest bit, as in the checksum itself.
+const POLYNOMIAL: u32 = 0x82f6_3b78;
+
+/// x^(8 · 2^n).
+const POWERS: [u32; 64] = {
+    let mut powers = [0; 64];
+    // x^1, squared three times.
+    let mut power = 1 << 30;
+    let mut square = 0;
+    while square < 3 {
+        power = multiply(power, power);
+        square += 1;
+    }
+    let mut n = 0;
+    while n < 64 {
+        powers[n] = power;
+        power = multiply(power, power);
+        n += 1;
+    }
+    powers
+};
+
+/// Product modulo the polynomial.
+const fn multiply(a: u32, mut b: u32) -> u32 {
+    let mut product = 0;
+    let mut bit = 1 << 31;
+    while bit != 0 {
+        if a & bit != 0 {
+            product ^= b;
+        }
+        b = (b >> 1) ^ (POLYNOMIAL & 0_u32.wrapping_sub(b & 1));
+        bit >>= 1;
+    }
+    product
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the algorithm has 32 bits")]

@@ -1,4 +1,4 @@
-use super::codec::{Malformed, Put, Take};
+use super::codec::{Malformed, Take};
 use super::crc;
 use crate::position::{LogId, LogUid};
 
@@ -104,40 +104,37 @@ impl RecordHeader {
 
     /// The header as it stands before its payload; `crc` is taken as it is.
     pub fn encode(&self) -> [u8; Self::BYTES] {
-        let mut out = Vec::with_capacity(Self::BYTES);
-        out.put_u64(self.log.0);
-        out.put_u32(self.crc);
-        out.put_u32(self.payload_len);
-        out.put_u64(self.epoch);
-        out.put_u64(self.lsn);
-        out.put_u64(self.offset);
-        out.put_u64(self.time_us);
-        out.put_u8(self.kind as u8);
-        out.put_u8(self.tag);
-        out.put_u8(self.placement as u8);
-        out.put(&[0; 5]);
+        // One for each record written: no buffer is allocated for it.
         let mut bytes = [0; Self::BYTES];
-        bytes.copy_from_slice(&out);
+        bytes[0..8].copy_from_slice(&self.log.0.to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.crc.to_le_bytes());
+        bytes[12..16].copy_from_slice(&self.payload_len.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.epoch.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.lsn.to_le_bytes());
+        bytes[32..40].copy_from_slice(&self.offset.to_le_bytes());
+        bytes[40..48].copy_from_slice(&self.time_us.to_le_bytes());
+        bytes[48..51].copy_from_slice(&[self.kind as u8, self.tag, self.placement as u8]);
         bytes
     }
 
     /// The header with the checksum for a payload whose own checksum is `payload_crc`.
     #[must_use]
     pub fn sealed(mut self, uid: LogUid, payload_crc: u32) -> Self {
-        self.crc = self.crc_with(uid, payload_crc);
+        self.crc = crc::combine(self.head_crc(uid), payload_crc, self.payload_len as usize);
         self
     }
 
     /// Whether this header and this payload belong together, and to the log with this uid.
     pub fn verifies(&self, uid: LogUid, payload: &[u8]) -> bool {
-        payload.len() == self.payload_len as usize && self.crc_with(uid, crc::of(payload)) == self.crc
+        payload.len() == self.payload_len as usize && crc::append(self.head_crc(uid), payload) == self.crc
     }
 
-    fn crc_with(&self, uid: LogUid, payload_crc: u32) -> u32 {
+    /// Checksum of what is covered before the payload.
+    fn head_crc(&self, uid: LogUid) -> u32 {
         let mut covered = [0; 16 + 38];
         covered[..16].copy_from_slice(&uid.0);
         covered[16..].copy_from_slice(&self.encode()[12..50]);
-        crc::combine(crc::of(&covered), payload_crc, self.payload_len as usize)
+        crc::of(&covered)
     }
 
     /// Reads a header. It is not verified: that takes the payload.

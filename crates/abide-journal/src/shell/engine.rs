@@ -1,9 +1,10 @@
-//! The owner of the core: one thread, or whoever calls `turn`.
+//! The owner of the core: whoever has its lock. That is the writer thread; a caller whose small append finds nobody at
+//! work, which then writes it itself instead of waking a thread for it; and in a store without threads who calls `turn`.
 
 use super::cache::Ages;
 use super::encode::Sealed;
 use super::io::Job;
-use super::shared::{LogShared, Message, Shared, Submission};
+use super::shared::{LogShared, Message, Shared, Submission, locked};
 use super::watch::Watch;
 use crate::core::{Done, Effect, Event, LogView, Payload, Store, TicketId, WritePlan};
 use crate::entry::{Content, Record};
@@ -37,6 +38,14 @@ pub(crate) struct Engine {
     logs: BTreeMap<LogId, Arc<LogShared>>,
     ages: Ages,
     abandoned: bool,
+    /// Threads for what takes long; none in a store without threads.
+    helpers: Option<Helpers>,
+}
+
+#[derive(Debug)]
+struct Helpers {
+    syncer: Helper,
+    upkeep: Helper,
 }
 
 impl Engine {
@@ -50,6 +59,7 @@ impl Engine {
             logs: BTreeMap::new(),
             ages: Ages::default(),
             abandoned: false,
+            helpers: None,
         };
         for effect in views {
             engine.perform(shared, effect);
@@ -120,7 +130,7 @@ impl Engine {
             Effect::Space(space) => shared.space.set(space),
             Effect::Poisoned(cause) => {
                 self.jobs.clear();
-                shared.end(Error::Poisoned(cause));
+                shared.end(&Error::Poisoned(cause));
             }
         }
     }
@@ -250,36 +260,63 @@ impl Engine {
 
     /// The end: whoever still asks is refused. A poisoned store keeps its lock until its owner lets it go.
     pub(crate) fn finish(&mut self, shared: &Shared) {
-        shared.end(Error::Closed);
+        if let Some(Helpers { syncer, upkeep }) = self.helpers.take() {
+            syncer.stop();
+            upkeep.stop();
+        }
+        shared.end(&Error::Closed);
         self.pending.clear();
     }
 
-    /// The writer thread.
-    pub(crate) fn run_thread(mut self, shared: &Arc<Shared>) {
+    /// Starts the helper threads.
+    pub(crate) fn start_helpers(&mut self, shared: &Arc<Shared>) {
         let syncer = Helper::start(shared, "journal-sync");
-        let upkeep = Helper::start(shared, "journal-upkeep");
-        while !self.is_finished() {
-            let messages = shared.wait_for_messages(self.store.deadline());
-            self.take(shared, messages);
-            if self.store.deadline().is_some_and(|deadline| deadline <= shared.clock.tick_ms()) {
-                self.event(shared, Event::Tick);
-            }
-            self.event(shared, Event::Turn);
-            while let Some(job) = self.jobs.pop_front() {
-                match job {
-                    Job::Write { .. } => {
-                        // What has come in meanwhile goes into the next batch, which `Written` closes.
-                        self.run_write(shared, job);
-                    }
-                    Job::Sync { .. } => self.dispatch(&syncer, job),
-                    Job::RemoveIndex { .. } => self.run(shared, job),
-                    _ => self.dispatch(&upkeep, job),
+        self.helpers = Some(Helpers { syncer, upkeep: Helper::start(shared, "journal-upkeep") });
+    }
+
+    /// Takes what was sent and carries it out, but for what takes long: helpers do that. With `once` only one batch is
+    /// written. Says whether anything is left.
+    pub(crate) fn pass(&mut self, shared: &Shared, once: bool) -> bool {
+        let messages = shared.take_messages();
+        self.take(shared, messages);
+        if self.store.deadline().is_some_and(|deadline| deadline <= shared.clock.tick_ms()) {
+            self.event(shared, Event::Tick);
+        }
+        self.event(shared, Event::Turn);
+        let mut written = false;
+        while let Some(job) = self.jobs.pop_front() {
+            match job {
+                Job::Write { .. } if once && written => {
+                    self.jobs.push_front(job);
+                    return true;
                 }
+                Job::Write { .. } => {
+                    // What has come in meanwhile goes into the next batch, which `Written` closes.
+                    self.run_write(shared, job);
+                    written = true;
+                }
+                Job::RemoveIndex { .. } => self.run(shared, job),
+                _ => self.dispatch(job),
             }
         }
-        syncer.stop();
-        upkeep.stop();
-        self.finish(shared);
+        false
+    }
+
+    /// The writer thread.
+    pub(crate) fn run_thread(shared: &Shared) {
+        let mut deadline = None;
+        loop {
+            shared.wait_for_work(deadline);
+            let mut engine = locked(&shared.engine);
+            let Some(owner) = engine.as_mut() else { return };
+            owner.pass(shared, false);
+            if owner.is_finished() {
+                owner.finish(shared);
+                *engine = None;
+                return;
+            }
+            deadline = owner.deadline();
+        }
     }
 
     fn run_write(&mut self, shared: &Shared, job: Job) {
@@ -294,9 +331,13 @@ impl Engine {
         }
     }
 
-    fn dispatch(&mut self, helper: &Helper, job: Job) {
+    fn dispatch(&mut self, job: Job) {
+        let Some(helpers) = &self.helpers else { return };
         self.running += 1;
-        helper.send(job);
+        match job {
+            Job::Sync { .. } => helpers.syncer.send(job),
+            _ => helpers.upkeep.send(job),
+        }
     }
 }
 
@@ -311,6 +352,7 @@ pub(crate) fn content(kind: Kind, payload: bytes::Bytes) -> Option<Content> {
 }
 
 /// A thread that carries out jobs and reports each to the owner.
+#[derive(Debug)]
 struct Helper {
     jobs: SyncSender<Job>,
     thread: Option<JoinHandle<()>>,

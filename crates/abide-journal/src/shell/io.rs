@@ -170,7 +170,7 @@ pub(crate) fn write_whole(file: &dyn File, at: u64, buffers: &[IoSlice<'_>]) -> 
 }
 
 pub(crate) fn write_zeros(file: &dyn File, from: u64, to: u64) -> io::Result<()> {
-    const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
     let mut at = from;
     while at < to {
         let buffers: Vec<IoSlice<'_>> = (0..16)

@@ -24,6 +24,7 @@ pub struct Journal {
     inner: Arc<Inner>,
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "one signature for all answers")]
 fn created(inner: &Arc<Inner>, done: Done) -> Result<Log, Error> {
     match done {
         Done::Created(id) => {
@@ -53,16 +54,19 @@ impl Journal {
     ) -> Result<(Self, RecoveryReport), Error> {
         let Opened { store, views, report, lock, random } = open(disk.as_ref(), &mut options)?;
         let shared = Arc::new(Shared::new(disk, clock, &options, lock, random));
-        let engine = Engine::new(&shared, store, views);
+        let mut engine = Engine::new(&shared, store, views);
+        if options.threads {
+            engine.start_helpers(&shared);
+        }
+        *locked(&shared.engine) = Some(engine);
         let owner = if options.threads {
             let owned = Arc::clone(&shared);
             let started =
-                thread::Builder::new().name("journal-write".to_owned()).spawn(move || engine.run_thread(&owned));
+                thread::Builder::new().name("journal-write".to_owned()).spawn(move || Engine::run_thread(&owned));
             Some(started.map_err(|error| {
                 Error::Poisoned(Cause::Disk { action: "spawn", file: options.dir.clone(), source: Arc::new(error) })
             })?)
         } else {
-            *locked(&shared.engine) = Some(engine);
             None
         };
         Ok((Self { inner: Arc::new(Inner { shared, owner: Mutex::new(owner) }) }, report))
@@ -127,6 +131,7 @@ impl Journal {
     /// Ends in order: what was asked for is written and synced, the index is written, the lock given up. Other handles
     /// then get `journal_poisoned`. Blocking callers use `close().wait()`.
     pub fn close(&self) -> Ticket<()> {
+        #[expect(clippy::unnecessary_wraps, reason = "one signature for all answers")]
         fn unlock(inner: &Arc<Inner>, _: Done) -> Result<(), Error> {
             inner.stop();
             drop(locked(&inner.shared.lock).take());

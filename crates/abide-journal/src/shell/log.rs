@@ -196,6 +196,7 @@ pub enum Outcome {
     Trimmed,
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "one signature for all answers")]
 pub(super) fn plain(_: &Arc<Inner>, _: Done) -> Result<(), Error> {
     Ok(())
 }
@@ -207,6 +208,7 @@ fn appended(_: &Arc<Inner>, done: Done) -> Result<Appended, Error> {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "one signature for all answers")]
 fn checkpoint(_: &Arc<Inner>, done: Done) -> Result<Checkpoint, Error> {
     match done {
         Done::Checkpoint(stored) => Ok(Checkpoint::of(&stored)),
@@ -260,7 +262,7 @@ impl Inner {
         let (answer, receiver) = oneshot::channel();
         match self.shared.submit(Submission { request, payloads, bytes, answer }, true) {
             Ok(()) => Ticket::new(Arc::clone(self), receiver, convert),
-            Err((error, _)) => Ticket::refused(Arc::clone(self), error, convert),
+            Err(error) => Ticket::refused(Arc::clone(self), error, convert),
         }
     }
 
@@ -273,7 +275,7 @@ impl Inner {
         let (answer, receiver) = oneshot::channel();
         match self.shared.submit(Submission { request, payloads, bytes, answer }, false) {
             Ok(()) => Ok(Ticket::new(Arc::clone(self), receiver, convert)),
-            Err((error, _)) => Err(error),
+            Err(error) => Err(error),
         }
     }
 }
@@ -376,8 +378,13 @@ impl Log {
         if query.epoch.is_some_and(|epoch| view.epochs.forgot(epoch.0)) {
             return Ok(PositionAnswer::Unknown { base: view.base });
         }
-        // Whatever was known up to the start of the first later epoch is still so.
-        let common = match query.epoch.and_then(|epoch| view.epochs.start_after(epoch.0)) {
+        // Whatever was known up to the start of the first later epoch is still so. The epoch of this open begins at the
+        // end, also while nothing has been appended in it.
+        let start = query.epoch.and_then(|epoch| match view.epochs.start_after(epoch.0) {
+            None if epoch.0 < view.epoch => Some(view.written.lsn.get()),
+            start => start,
+        });
+        let common = match start {
             Some(start) => Some(reader.place_of(Lsn::at_least_first(start).max(view.base.lsn))?),
             None => None,
         };

@@ -120,16 +120,16 @@ fn store_file(disk: &dyn Disk, paths: &Paths, options: &Options, random: &mut Ra
             write_whole(file.as_ref(), 0, &[IoSlice::new(store.encode().as_bytes())]).map_err(failed("write"))?;
             file.sync_data().map_err(failed("sync"))?;
             disk.rename(&temporary, &path).map_err(failed("rename"))?;
-            // The directories above this one are synced too: a new store must not vanish with a power loss.
-            for dir in [Some(paths.dir.as_path()), paths.dir.parent()].into_iter().flatten() {
-                if !dir.as_os_str().is_empty() {
-                    disk.sync_dir(dir).map_err(failed("sync"))?;
-                }
-            }
             store
         }
         Err(error) => return Err(failed("open")(error)),
     };
+    // At every open: an earlier one may have been cut off between a rename and its sync.
+    for dir in [Some(paths.indexes().as_path()), Some(paths.dir.as_path()), paths.dir.parent()].into_iter().flatten() {
+        if !dir.as_os_str().is_empty() {
+            disk.sync_dir(dir).map_err(failed("sync"))?;
+        }
+    }
     if store.segment_bytes != options.segment_bytes {
         let reason = format!("its segments have {} bytes, not {}", store.segment_bytes, options.segment_bytes);
         return Err(Error::Format { file: path, reason });
@@ -373,7 +373,7 @@ impl Opening<'_> {
                 incarnation: u32::try_from(incarnation.0 & u64::from(u32::MAX)).unwrap_or(0),
                 ..*header
             };
-            self.copy(file.as_ref(), at, copy, salt, body).map_err(failed("write"))?;
+            write_copy(file.as_ref(), at, copy, salt, body).map_err(failed("write"))?;
             replayed
                 .batch(&copy, segment, at, body)
                 .map_err(|Malformed(reason)| self.corrupt(proven.segment, *from, reason))?;
@@ -409,11 +409,6 @@ impl Opening<'_> {
         Ok((replayed, end, report))
     }
 
-    fn copy(&self, file: &dyn File, at: u64, header: BatchHeader, salt: u32, body: &[u8]) -> io::Result<()> {
-        let header = BatchHeader { body_crc: crate::format::crc::append(salt, body), ..header };
-        write_whole(file, at, &[IoSlice::new(&header.encode(salt)), IoSlice::new(body)])
-    }
-
     fn image(&self, segment: u64) -> Result<Vec<u8>, Error> {
         let path = self.paths.segment(segment);
         let file = self.disk.open(&path).map_err(|error| Error::disk("open", &path, error))?;
@@ -441,6 +436,12 @@ impl FoundTail {
         }
         self.tail = batches;
     }
+}
+
+/// A batch as it lies in a segment with this salt.
+fn write_copy(file: &dyn File, at: u64, header: BatchHeader, salt: u32, body: &[u8]) -> io::Result<()> {
+    let header = BatchHeader { body_crc: crate::format::crc::append(salt, body), ..header };
+    write_whole(file, at, &[IoSlice::new(&header.encode(salt)), IoSlice::new(body)])
 }
 
 fn length(header: &BatchHeader) -> u64 {

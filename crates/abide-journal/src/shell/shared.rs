@@ -17,6 +17,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
+/// Payload of an append that its caller writes itself, in bytes: about what a keystroke or a prompt brings. Bulk goes to
+/// the writer thread, so that its caller goes on meanwhile.
+const INLINE_BYTES_MAX: usize = 4 << 10;
+
 /// Segment files kept open for readers.
 const OPEN_FILES_MAX: usize = 64;
 
@@ -67,6 +71,8 @@ struct Inbox {
     messages: VecDeque<Message>,
     /// Bytes of appends that are not written yet.
     queued: usize,
+    /// The writer thread must look: at work that is left, or at a deadline that a caller has changed.
+    look: bool,
 }
 
 /// A segment file with what reading it takes.
@@ -93,7 +99,7 @@ pub(crate) struct Shared {
     pub(crate) random: Mutex<Random>,
     /// Why nothing more is taken.
     pub(crate) ended: OnceLock<Error>,
-    /// The owner's state, in a store without threads.
+    /// The owner's state; whoever has the lock is the owner.
     pub(crate) engine: Mutex<Option<Engine>>,
 }
 
@@ -135,19 +141,35 @@ impl Shared {
     }
 
     /// Queues a request. `wait`: even if the queue is full, to be served in turn.
-    pub(crate) fn submit(&self, submission: Submission, wait: bool) -> Result<(), (Error, Submission)> {
+    pub(crate) fn submit(&self, submission: Submission, wait: bool) -> Result<(), Error> {
         let mut inbox = locked(&self.inbox);
         if let Some(error) = self.ended.get() {
-            return Err((error.clone(), submission));
+            return Err(error.clone());
         }
         if !wait && inbox.queued > 0 && inbox.queued + submission.bytes > self.queue_bytes_max {
-            return Err((Error::Busy, submission));
+            return Err(Error::Busy);
         }
         inbox.queued += submission.bytes;
+        let small = submission.bytes <= INLINE_BYTES_MAX;
         inbox.messages.push_back(Message::Submit(submission));
         drop(inbox);
-        self.wake.notify_one();
+        if !(small && self.threads && self.write_here()) {
+            self.wake.notify_one();
+        }
         Ok(())
+    }
+
+    /// Writes what is queued on the caller's thread, if nobody is at it: a small append then costs no change of threads.
+    fn write_here(&self) -> bool {
+        let Ok(mut engine) = self.engine.try_lock() else { return false };
+        let Some(owner) = engine.as_mut() else { return false };
+        let before = owner.deadline();
+        let left = owner.pass(self, true);
+        if left || owner.deadline() != before {
+            locked(&self.inbox).look = true;
+            self.wake.notify_one();
+        }
+        true
     }
 
     /// Asks the owner to stop; one that has stopped already needs no asking.
@@ -174,10 +196,10 @@ impl Shared {
         std::mem::take(&mut locked(&self.inbox).messages)
     }
 
-    /// Blocks until there is a message or the clock reaches `deadline`.
-    pub(crate) fn wait_for_messages(&self, deadline: Option<u64>) -> VecDeque<Message> {
+    /// Blocks until there is something to do, or the clock reaches `deadline`.
+    pub(crate) fn wait_for_work(&self, deadline: Option<u64>) {
         let mut inbox = locked(&self.inbox);
-        while inbox.messages.is_empty() {
+        while inbox.messages.is_empty() && !inbox.look {
             inbox = match deadline {
                 None => self.wake.wait(inbox).unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {
@@ -190,11 +212,11 @@ impl Shared {
                 }
             };
         }
-        std::mem::take(&mut inbox.messages)
+        inbox.look = false;
     }
 
     /// Nothing more is taken; what is in the inbox is answered.
-    pub(crate) fn end(&self, error: Error) {
+    pub(crate) fn end(&self, error: &Error) {
         let messages = {
             let mut inbox = locked(&self.inbox);
             let _ = self.ended.set(error.clone());

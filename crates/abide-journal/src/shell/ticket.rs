@@ -75,6 +75,7 @@ impl<T> Future for Ticket<T> {
                 Poll::Ready(Ok(answer)) => answer,
             },
         };
+        ticket.answer = Err(None);
         Poll::Ready(answer.and_then(|done| (ticket.convert)(&ticket.inner, done)))
     }
 }

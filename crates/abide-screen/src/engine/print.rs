@@ -12,7 +12,10 @@ impl Engine {
     pub(crate) fn print_ascii(&mut self, mut text: &[u8]) {
         let ascii = self.grid().cursor.charsets[self.charset] == StandardCharset::Ascii;
         if self.insert || !ascii || !self.term.mode().contains(TermMode::LINE_WRAP) {
-            return text.iter().for_each(|&byte| self.input(char::from(byte)));
+            for &byte in text {
+                self.input(char::from(byte));
+            }
+            return;
         }
         self.last = text.last().map(|&byte| char::from(byte));
         while !text.is_empty() {
@@ -22,7 +25,9 @@ impl Engine {
             let room = self.cols() - self.col();
             let (now, later) = text.split_at(room.min(text.len()));
             if !self.overwrite(now) {
-                now.iter().for_each(|&byte| self.term.input(char::from(byte)));
+                for &byte in now {
+                    self.term.input(char::from(byte));
+                }
             }
             text = later;
         }

@@ -59,7 +59,8 @@ fn mark_left_over(grid: &mut Grid<Cell>) {
     for row in grid.topmost_line().0..grid.bottommost_line().0 {
         let wide = grid[Line(row + 1)][Column(0)].flags.contains(Flags::WIDE_CHAR);
         let cell = &mut grid[Line(row)][end];
-        if wide && cell.c == ' ' && cell.flags.contains(Flags::WRAPLINE) {
+        let is_space = cell.c == ' ' && !cell.flags.contains(Flags::WIDE_CHAR_SPACER);
+        if wide && is_space && cell.flags.contains(Flags::WRAPLINE) {
             cell.flags.insert(Flags::LEADING_WIDE_CHAR_SPACER);
         }
     }

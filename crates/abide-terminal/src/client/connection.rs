@@ -203,6 +203,7 @@ impl Connection {
         self.backoff_ms = BACKOFF_MIN_MS;
         self.was_open = true;
         self.failed = false;
+        self.started_at = None;
         self.stopping = None;
         Change::Opened(hello)
     }

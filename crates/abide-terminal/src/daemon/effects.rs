@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::connection::{json_frame, tagged};
 use super::create::NO_ENV;
+use super::fail_point;
 use super::hub::Msg;
 use super::link::Link;
 use super::pump;
@@ -21,8 +22,8 @@ use crate::protocol::{
     TakenOver, WireError,
 };
 use crate::record::{Record, State};
-use crate::session::{Asker, Gone, HolderInput, Input, Output, Reply};
-use crate::store::{self, Event, Tombstone};
+use crate::session::{Asker, Frame, Gone, HolderInput, Input, Output, Reply};
+use crate::store::{self, Event, TOMBSTONES_MAX, Tombstone};
 use crate::stream;
 
 impl Sessions {
@@ -35,6 +36,9 @@ impl Sessions {
                 Output::ToHolder(frame) => {
                     if let Some(link) = self.entries.get(&id).and_then(|entry| entry.link.as_ref()) {
                         link.send(&frame);
+                        if matches!(frame, Frame::Collect(_)) {
+                            fail_point::pass("collect_queued");
+                        }
                     }
                 }
                 Output::Drain => {
@@ -105,6 +109,7 @@ impl Sessions {
     pub(super) fn log_created(&mut self, id: SessionId, created: Result<Log, JournalError>) {
         match created {
             Ok(log) => {
+                fail_point::pass("log_created");
                 self.open_log(id, log);
                 self.feed(id, Input::LogCreated);
             }
@@ -186,17 +191,20 @@ impl Sessions {
                 let _ = end.send(Detached::new(Code::SessionGone));
             }
         }
-        let (hub, journal) = (self.hub.clone(), self.shared.journal.clone());
-        let waiting = asker.and_then(|asker| self.askers.remove(&asker));
-        if let Some(waiting) = waiting {
+        while self.tombstones.len() > TOMBSTONES_MAX {
+            self.tombstones.pop_front();
+        }
+        if let Some(waiting) = asker.and_then(|asker| self.askers.remove(&asker)) {
             self.removals.insert(id, waiting);
         }
+        let (hub, journal) = (self.hub.clone(), self.shared.journal.clone());
         tokio::spawn(async move {
             if let Ok(log) = journal.log(&store::session_log(id))
                 && let Err(error) = log.drop_log().await
             {
                 tracing::warn!(session = %id, %error, "the log of a removed session is not dropped yet");
             }
+            fail_point::pass("log_dropped");
             hub.tell(Msg::LogDropped(id)).await;
         });
     }
@@ -245,6 +253,7 @@ impl Sessions {
         if let Some(log) = &entry.log {
             if let Ok(info) = log.info() {
                 record.base_offset = crate::ids::ByteOffset(info.base.offset.0);
+                record.last_output_at = Some(info.last_time_us / 1_000).filter(|_| info.next.offset.0 > 0);
             }
             record.end_offset = crate::ids::ByteOffset(stream::written(log).offset.0);
         }
@@ -253,7 +262,6 @@ impl Sessions {
             record.title = told.title.as_deref().map(printable);
             record.current_dir = told.current_dir.as_deref().map(printable);
         }
-        record.last_output_at = entry.link.as_ref().and_then(Link::last_output_at);
         Some(record)
     }
 

@@ -12,7 +12,7 @@ use super::connection::ConnectionId;
 use super::link::Link;
 use super::outbox::{self, Outbox};
 use super::viewer::Viewer;
-use crate::ids::{InputOffset, OwnerEpoch, SessionId};
+use crate::ids::{ByteOffset, InputOffset, OwnerEpoch, SessionId};
 use crate::procs::{Members, Process};
 use crate::protocol::{self, ControlRequest, Hello, UpgradeFailure, WindowSize, WireError};
 use crate::recover::Probe;
@@ -124,6 +124,8 @@ pub(super) enum Msg {
     Inject(SessionId, Vec<u8>),
     /// Processes of a session that a look at the table found.
     Found(SessionId, Members, Vec<Process>),
+    /// The holder of a session is gone, and all of its output up to this offset is taken.
+    HolderLost(SessionId, ByteOffset),
     /// What was left of a session's program when its holder was dead is gone.
     LeftEnded(SessionId),
     /// A holder that did not answer was asked again.

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -39,7 +38,6 @@ struct Shares {
     /// A second descriptor of the eventfd that wakes the daemon.
     wake: AsyncFd<OwnedFd>,
     holder_pid: u32,
-    last_output_at: AtomicU64,
 }
 
 /// A holder that this daemon has adopted.
@@ -101,7 +99,6 @@ pub(super) async fn adopt(shared: &Shared, session: SessionId) -> Result<Adopted
         go,
         wake: crate::sys::readable(wake)?,
         holder_pid,
-        last_output_at: AtomicU64::new(0),
     }));
     Ok(Adopted { link, frames, go: going })
 }
@@ -167,15 +164,6 @@ impl Link {
     /// The holder's process.
     pub(super) fn pid(&self) -> u32 {
         self.0.holder_pid
-    }
-
-    /// When output came last.
-    pub(super) fn last_output_at(&self) -> Option<u64> {
-        Some(self.0.last_output_at.load(Ordering::Relaxed)).filter(|at| *at > 0)
-    }
-
-    pub(super) fn output_at(&self, wall_ms: u64) {
-        self.0.last_output_at.store(wall_ms, Ordering::Relaxed);
     }
 
     /// Waits until the holder says that there is something to see.

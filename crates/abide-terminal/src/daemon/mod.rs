@@ -14,6 +14,7 @@ mod answers;
 mod connection;
 mod create;
 mod effects;
+mod fail_point;
 mod hub;
 mod link;
 mod model;
@@ -208,7 +209,9 @@ impl Daemon {
         let probes = recovery::probe_all(sockets).await;
         let daemon_epoch = recover::next_epoch(table.daemon_epoch, recovery::epochs(&probes));
         let boot = BootId::read().map_err(os("boot id"))?;
+        fail_point::pass("probed");
         record_boot(&registry_log, daemon_epoch, boot, &start.version, durability).await?;
+        fail_point::pass("boot_recorded");
         let _ = lock.write(&Owner {
             pid: std::process::id(),
             start_time: procs::start_time(std::process::id()).unwrap_or(0),
@@ -248,7 +251,7 @@ impl Daemon {
         accepting.abort();
         // What was said last still goes out; whoever does not read it learns from the end of the connection.
         connection::let_go(&hub, GOODBYE_TIME).await;
-        if !matches!(stop, Stop::Poisoned(_)) {
+        if stop.has_journal() {
             journal.close().await?;
         }
         Ok((stop, listener, lock))

@@ -10,19 +10,24 @@ use abide_journal::{AppendOptions, Appended, Content, Entry, Error as JournalErr
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use super::fail_point;
 use super::hub::{Hub, Msg};
 use super::link::{Adopted, Frames, Link};
-use super::recovery::read_exit;
+use super::recovery::{PROBE_AGAIN, probe, read_exit};
 use super::screens::Followed;
 use super::sessions::is_fatal;
-use super::shared::{Shared, now};
+use super::shared::Shared;
 use crate::ids::{ByteOffset, Incarnation, SessionId};
+use crate::recover::Probe;
 use crate::session::{Gone, HolderInput, Input};
 use crate::store::{Mark, MarkKind};
 use crate::stream;
 
 /// Most bytes of one data entry: a few of them are under way at once, so that holder and journal work side by side.
 const ENTRY_BYTES_MAX: usize = 64 << 10;
+
+/// A holder whose connection has ended is looked for again after this.
+const ENDING_TIME: Duration = Duration::from_millis(50);
 
 /// Appends under way for one session.
 const APPENDS_MAX: usize = 2;
@@ -42,7 +47,10 @@ pub(super) async fn launch(context: Context, spec: abide_holder::Spec) {
     let program = context.shared.holder_program.clone();
     let launched = tokio::task::spawn_blocking(move || abide_holder::launch(&program, &spec)).await;
     match launched {
-        Ok(Ok(())) => adopt(context).await,
+        Ok(Ok(())) => {
+            fail_point::pass("launched");
+            adopt(context).await;
+        }
         Ok(Err(error)) => {
             tracing::error!(session = %context.session, %error, "the holder did not start");
             context.gone(false).await;
@@ -54,7 +62,10 @@ pub(super) async fn launch(context: Context, spec: abide_holder::Spec) {
 /// Adopts the holder of a session, and serves it until it is gone.
 pub(super) async fn adopt(context: Context) {
     match super::link::adopt(&context.shared, context.session).await {
-        Ok(adopted) => Pump::new(context, adopted).serve().await,
+        Ok(adopted) => {
+            fail_point::pass("adopted");
+            Pump::new(context, adopted).serve().await;
+        }
         Err(super::link::Refused::Stale(epoch)) => context.hub.tell(Msg::Stale(epoch)).await,
         Err(super::link::Refused::Failed(error)) => {
             tracing::warn!(session = %context.session, %error, "the holder cannot be adopted");
@@ -69,6 +80,19 @@ pub(super) async fn adopt(context: Context) {
 impl Context {
     async fn tell(&self, input: Input) {
         self.hub.tell(Msg::Session(self.session, input)).await;
+    }
+
+    /// The connection has ended; whether the holder has is what its socket says. One that still answers is not lost: it
+    /// is left alone, and the next daemon adopts it.
+    async fn await_none(&self) {
+        // A process that is just ending may still have its socket for a moment.
+        let mut pause = ENDING_TIME;
+        while probe(self.session, self.shared.holder_paths(self.session, self.incarnation).socket).await != Probe::None
+        {
+            tracing::error!(session = %self.session, "the holder has closed its connection and lives on");
+            tokio::time::sleep(pause).await;
+            pause = PROBE_AGAIN;
+        }
     }
 
     /// Nobody holds the program any more; how it ended, if its exit record tells.
@@ -125,7 +149,14 @@ impl Pump {
             Err(error) => Stopped::Journal(error),
         };
         match stopped {
-            Stopped::HolderGone => self.take_rest().await,
+            Stopped::HolderGone => {
+                fail_point::pass("holder_gone");
+                let current = self.link.output().ring().check_current();
+                match current {
+                    Err(ReadError::Stale(epoch)) => self.context.hub.tell(Msg::Stale(epoch)).await,
+                    _ => self.take_rest().await,
+                }
+            }
             Stopped::Stale(epoch) => self.context.hub.tell(Msg::Stale(epoch)).await,
             Stopped::Journal(error) => self.context.hub.tell(Msg::Poisoned(error)).await,
             Stopped::Broken => {
@@ -186,7 +217,10 @@ impl Pump {
                 }
                 woken = self.link.woken(), if may_take => if woken.is_err() { return Stopped::Broken },
                 frame = self.frames.next() => match frame {
-                    Some(input) => self.context.tell(Input::Holder(input)).await,
+                    Some(input) => {
+                        pass_frame(&input);
+                        self.context.tell(Input::Holder(input)).await;
+                    }
                     None => return Stopped::HolderGone,
                 },
                 _ = self.go.changed() => {}
@@ -246,8 +280,9 @@ impl Pump {
         let Some((end, result)) = written else { return Ok(()) };
         match result {
             Ok(()) => {
-                self.link.output_at(now().wall_ms);
+                fail_point::pass("output_written");
                 self.link.output().ack(end);
+                fail_point::pass("output_acknowledged");
                 self.context.shared.screens.output(self.context.session);
                 Ok(())
             }
@@ -303,8 +338,18 @@ impl Pump {
                 return self.context.hub.tell(Msg::Poisoned(error)).await;
             }
         }
-        self.context.gone(false).await;
-        self.context.tell(Input::Drained { head: ByteOffset(self.next), end: true }).await;
+        self.context.await_none().await;
+        self.context.hub.tell(Msg::HolderLost(self.context.session, ByteOffset(self.next))).await;
+    }
+}
+
+/// What a holder answered is a place to crash at.
+fn pass_frame(answered: &HolderInput) {
+    match answered {
+        HolderInput::Started { .. } => fail_point::pass("started_told"),
+        HolderInput::Ended { .. } => fail_point::pass("ended_told"),
+        HolderInput::OwnerOk { .. } => fail_point::pass("owner_told"),
+        _ => {}
     }
 }
 

@@ -28,28 +28,40 @@ use crate::stream;
 const PROBES_MAX: usize = 64;
 
 /// A holder that does not answer is asked again after this.
-const PROBE_AGAIN: Duration = Duration::from_secs(5);
+pub(super) const PROBE_AGAIN: Duration = Duration::from_secs(5);
 
 /// What is left of a program gets this long between SIGHUP and SIGKILL.
 const LEFT_GRACE: Duration = Duration::from_secs(1);
 
 /// Asks every holder socket in the directory who is there; changes nothing.
-pub(super) async fn probe_all(sockets: Vec<(SessionId, PathBuf)>) -> BTreeMap<SessionId, Probe> {
+pub(super) async fn probe_all(sockets: Vec<(SessionId, PathBuf)>) -> BTreeMap<SessionId, Asked> {
     let slots = Arc::new(Semaphore::new(PROBES_MAX));
     let mut asked = tokio::task::JoinSet::new();
     for (session, socket) in sockets {
         let slots = Arc::clone(&slots);
         asked.spawn(async move {
             let _slot = slots.acquire_owned().await;
-            (session, probe(session, socket).await)
+            (session, ask(session, socket).await)
         });
     }
     asked.join_all().await.into_iter().collect()
 }
 
-async fn probe(session: SessionId, socket: PathBuf) -> Probe {
+/// What answered at a holder's socket, and the process that did.
+pub(super) struct Asked {
+    probe: Probe,
+    holder: Option<u32>,
+}
+
+pub(super) async fn probe(session: SessionId, socket: PathBuf) -> Probe {
+    ask(session, socket).await.probe
+}
+
+async fn ask(session: SessionId, socket: PathBuf) -> Asked {
     let asked = tokio::task::spawn_blocking(move || abide_holder::probe(&socket, ProbeTimeouts::default()));
-    match asked.await {
+    let asked = asked.await;
+    let holder = asked.as_ref().ok().and_then(|asked| asked.as_ref().ok()).map(|pong| pong.pid);
+    let probe = match asked {
         Ok(Ok(pong)) if pong.version != abide_holder::VERSION => Probe::UnknownVersion,
         Ok(Ok(pong)) => Probe::Pong(Pong {
             same_session: pong.session == session.to_bytes(),
@@ -59,19 +71,20 @@ async fn probe(session: SessionId, socket: PathBuf) -> Probe {
                 Some(HolderState::Waiting) => Child::NotStarted,
                 Some(HolderState::Running) => Child::Alive,
                 Some(HolderState::Ended | HolderState::Failed) => Child::Ended,
-                None => return Probe::UnknownVersion,
+                None => return Asked { probe: Probe::UnknownVersion, holder },
             },
             daemon_epoch: DaemonEpoch(pong.daemon_epoch),
         }),
         Ok(Err(ProbeError::Absent | ProbeError::Stale)) => Probe::None,
         Ok(Err(ProbeError::Foreign(_))) => Probe::UnknownVersion,
         Ok(Err(ProbeError::Silent | ProbeError::Os(_))) | Err(_) => Probe::Silent,
-    }
+    };
+    Asked { probe, holder }
 }
 
 /// The epochs that holders have seen.
-pub(super) fn epochs(probes: &BTreeMap<SessionId, Probe>) -> impl Iterator<Item = DaemonEpoch> {
-    probes.values().filter_map(|probe| match probe {
+pub(super) fn epochs(probes: &BTreeMap<SessionId, Asked>) -> impl Iterator<Item = DaemonEpoch> {
+    probes.values().filter_map(|found| match &found.probe {
         Probe::Pong(pong) => Some(pong.daemon_epoch),
         _ => None,
     })
@@ -85,7 +98,9 @@ struct Surroundings {
 
 impl Sessions {
     /// Decides every session that is not Finalized, and every holder without one, and sets out to do it.
-    pub(super) fn recover(&mut self, mut probes: BTreeMap<SessionId, Probe>) {
+    pub(super) fn recover(&mut self, mut probes: BTreeMap<SessionId, Asked>) {
+        self.drop_buried();
+        self.probed = probes.values().filter_map(|found| found.holder).collect();
         let ids: Vec<SessionId> = self.entries.keys().copied().collect();
         for id in ids {
             if let Ok(log) = self.shared.journal.log(&store::session_log(id)) {
@@ -96,22 +111,34 @@ impl Sessions {
                 // Nobody is connected yet: owners begin their grace.
                 self.feed(id, Input::ClientGone(owner));
             }
-            let probe = probes.remove(&id).unwrap_or(Probe::None);
+            let probe = probes.remove(&id).map_or(Probe::None, |found| found.probe);
             let finalized = self.entries.get(&id).is_some_and(|entry| entry.facts().state() == State::Finalized);
             if !finalized || probe != Probe::None {
                 self.decide(id, probe);
             }
             self.publish(id);
         }
-        for (id, probe) in probes {
-            self.decide(id, probe);
+        for (id, found) in probes {
+            self.decide(id, found.probe);
+        }
+    }
+
+    /// Drops the logs of removed sessions that a daemon before this one did not come to drop.
+    fn drop_buried(&self) {
+        for info in self.shared.journal.logs() {
+            let removed = store::session_of_log(&info.name)
+                .is_some_and(|id| self.tombstones.iter().any(|tombstone| tombstone.id == id));
+            if removed && let Ok(log) = self.shared.journal.log(&info.name) {
+                // Not waited for: if it fails, the next start does it again.
+                drop(log.drop_log());
+            }
         }
     }
 
     /// Decides one session by what answered at its holder's socket.
     pub(super) fn decide(&mut self, id: SessionId, probe: Probe) {
         let facts = self.entries.get(&id).map(|entry| entry.facts().clone());
-        let around = facts.as_ref().map(|facts| surroundings(&self.shared, facts));
+        let around = facts.as_ref().map(|facts| surroundings(&self.shared, facts, &self.holders()));
         let log_end =
             self.entries.get(&id).and_then(|entry| entry.log.as_ref()).map_or(0, |log| stream::written(log).offset.0);
         let boot = self.shared.boot;
@@ -160,11 +187,15 @@ impl Sessions {
             HolderEffect::Hangup => hang_up(&self.shared, id),
             HolderEffect::LeaveAlone => {
                 tracing::warn!(session = %id, code = ?decision.code, "a holder is left alone");
-                self.probe_again(id);
+                // One that cannot be asked yet may answer later. What was decided of the others stays.
+                if decision.outcome == Some(Outcome::Pending) {
+                    self.probe_again(id);
+                }
             }
             HolderEffect::Adopt | HolderEffect::None => {}
         }
-        if let Some(outcome) = decision.outcome.filter(|outcome| *outcome != Outcome::Pending) {
+        let open = self.entries.get(&id).is_some_and(|entry| entry.facts().state() != State::Finalized);
+        if let Some(outcome) = decision.outcome.filter(|outcome| open && *outcome != Outcome::Pending) {
             self.feed(id, Input::Recovered(outcome.as_str(), decision.code.map(abide_wire::Code::as_str)));
         }
         match decision.session {
@@ -186,12 +217,7 @@ impl Sessions {
             SessionEffect::KillLeft { .. } => {
                 let (hub, left) = (self.hub.clone(), around.map(|around| around.left).unwrap_or_default());
                 tokio::spawn(async move {
-                    for signal in [crate::kill::Signal::HUP, crate::kill::Signal::KILL] {
-                        for process in &left {
-                            procs::signal(*process, signal);
-                        }
-                        tokio::time::sleep(LEFT_GRACE).await;
-                    }
+                    end_left(&left).await;
                     hub.tell(Msg::LeftEnded(id)).await;
                 });
             }
@@ -210,6 +236,30 @@ impl Sessions {
     /// The processes that a dead holder left are gone too.
     pub(super) fn left_ended(&mut self, id: SessionId) {
         self.end_lost(id, Some(ExitSource::Loss), Missing::Unknown, None);
+    }
+
+    /// The holder died under this daemon, which has taken all that it held: what it left of the program ends too.
+    pub(super) fn holder_lost(&mut self, id: SessionId, head: ByteOffset) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.link = None;
+        let facts = entry.facts().clone();
+        let around = surroundings(&self.shared, &facts, &self.holders());
+        // Programs of one that had ended by itself, or never was started, are not the holder's leavings.
+        let runs = matches!(facts.record().state, State::Running | State::Terminating) && around.exit_status.is_none();
+        let left = if runs { around.left } else { Vec::new() };
+        let hub = self.hub.clone();
+        tokio::spawn(async move {
+            end_left(&left).await;
+            let gone = Gone { status: around.exit_status.map(|(status, _)| status), rebooted: false };
+            hub.tell(Msg::Session(id, Input::Holder(HolderInput::Gone(gone)))).await;
+            hub.tell(Msg::Session(id, Input::Drained { head, end: true })).await;
+        });
+    }
+
+    /// The holders that this daemon knows: none of their processes is any session's.
+    fn holders(&self) -> BTreeSet<u32> {
+        let known = self.entries.values().filter_map(|entry| entry.link.as_ref()).map(super::link::Link::pid);
+        known.chain(self.probed.iter().copied()).collect()
     }
 
     /// A session without a holder ends: what is missing of its output is named, its end recorded.
@@ -238,6 +288,20 @@ impl Sessions {
             }
             hub.tell(Msg::Session(id, Input::Drained { head: ByteOffset(head), end: true })).await;
         });
+    }
+}
+
+/// Ends what a dead holder left of its program.
+async fn end_left(left: &[ProcessId]) {
+    for signal in [crate::kill::Signal::HUP, crate::kill::Signal::KILL] {
+        let mut any = false;
+        for process in left {
+            any |= procs::signal(*process, signal);
+        }
+        if !any {
+            return;
+        }
+        tokio::time::sleep(LEFT_GRACE).await;
     }
 }
 
@@ -289,18 +353,14 @@ fn recorded(facts: &Facts, boot: BootId, log_end: ByteOffset) -> recover::Sessio
     }
 }
 
-fn surroundings(shared: &Shared, facts: &Facts) -> Surroundings {
+fn surroundings(shared: &Shared, facts: &Facts, holders: &BTreeSet<u32>) -> Surroundings {
     let record = facts.record();
     let exit_status = read_exit(shared, record.id, record.incarnation);
     let leader = record.pid.map(|pid| ProcessId { pid, start_time: facts.leader_start });
     let left = procs::table().map(|table| {
         let marked: BTreeSet<u32> =
             table.iter().map(|process| process.id.pid).filter(|pid| procs::carries_session(*pid, record.id)).collect();
-        let guarded = procs::Guarded {
-            daemon: std::process::id(),
-            holders: &BTreeSet::new(),
-            uid: rustix::process::getuid().as_raw(),
-        };
+        let guarded = procs::Guarded { daemon: std::process::id(), holders, uid: rustix::process::getuid().as_raw() };
         let evidence = procs::Evidence { in_cgroup: &BTreeSet::new(), marked: &marked };
         procs::left_behind(&table, leader, &guarded, &evidence).iter().map(|process| process.id).collect()
     });

@@ -8,7 +8,7 @@ use abide_journal::{
 
 use crate::ids::{EventNumber, SessionId};
 use crate::session::Refusal;
-use crate::store::{self, Event, Mark, MarkKind};
+use crate::store::{self, Event, Mark, MarkKind, Table};
 use crate::stream;
 
 /// One transition on its way into the journal.
@@ -80,6 +80,14 @@ impl Registry {
         tickets
     }
 
+    /// Adds the table as a checkpoint that stands for all events up to this one. Without it the next start reads more
+    /// events; so nobody waits for it.
+    pub(super) fn save(&self, event: EventNumber, table: &Table) {
+        if let Ok(bytes) = serde_json::to_vec(table) {
+            drop(self.log.add_checkpoint(Lsn::new(event.0), bytes));
+        }
+    }
+
     fn submit(&self, unit: &Unit) -> Result<Ticket<Vec<Appended>>, Error> {
         let entry = store::Entry { event: unit.event.clone(), session: unit.session };
         let mut entries = vec![(self.log.clone(), Entry::data(0, json(&entry)))];
@@ -94,13 +102,13 @@ impl Registry {
         self.journal.try_append_batch(entries, AppendOptions::at(durability).expect(Expect::Lsn(self.next)))
     }
 
-    /// What was written since the last call, in order.
-    pub(super) fn written(&mut self) -> Vec<(SessionId, EventNumber, u64)> {
+    /// What was written since the last call, in order: whose, its number, its time, its name.
+    pub(super) fn written(&mut self) -> Vec<(SessionId, EventNumber, u64, &'static str)> {
         let written = stream::written(&self.log).lsn;
         let mut news = Vec::new();
         while let Some((lsn, unit)) = self.under_way.pop_front_if(|(lsn, _)| *lsn < written) {
             if let Some(session) = unit.session {
-                news.push((session, EventNumber(lsn.get()), self.time_of(lsn)));
+                news.push((session, EventNumber(lsn.get()), self.time_of(lsn), unit.event.name()));
             }
         }
         self.resume();

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use super::connection::{ConnectionId, json_frame, tagged};
+use super::fail_point;
 use super::hub::{Granted, Hub, Msg, StreamInput};
 use super::link::Link;
 use super::outbox::Outbox;
@@ -29,6 +30,9 @@ use crate::record::State;
 use crate::session::{Asker, Input, Op, Session, Size, StreamId};
 use crate::store::{Facts, Table, Tombstone};
 use crate::stream;
+
+/// Events between two checkpoints of the table.
+const TABLE_EVENTS: u64 = 10_000;
 
 /// Input counts are told this long after input that was not told of, in milliseconds.
 const APPLIED_MS: u64 = 100;
@@ -60,12 +64,18 @@ pub(super) struct Sessions {
     /// All sessions are being killed; the daemon stops when none is left.
     pub(super) terminating: bool,
     pub(super) report: protocol::RecoveryReport,
+    /// The holders that answered when this daemon started.
+    pub(super) probed: BTreeSet<u32>,
     lock: Lock,
     timers: BTreeSet<(u64, SessionId)>,
     /// Events whose durability a session waits for.
     durable_due: VecDeque<(EventNumber, SessionId)>,
     pub(super) launches: Arc<Semaphore>,
     pub(super) full: bool,
+    /// The newest event that is taken in.
+    last_event: EventNumber,
+    /// The newest event that the table's checkpoint stands for.
+    table_event: EventNumber,
     next_asker: u64,
     pub(super) next_stream: u64,
     end: Option<Stop>,
@@ -88,6 +98,11 @@ impl Stop {
     /// Whether another daemon follows, so that clients come back.
     fn is_followed(&self) -> bool {
         !matches!(self, Self::Asked)
+    }
+
+    /// Whether the journal is this daemon's still. Where another one has it, nothing more is written.
+    pub(super) fn has_journal(&self) -> bool {
+        matches!(self, Self::Asked | Self::Replaced(_))
     }
 }
 
@@ -178,7 +193,7 @@ fn view_of(core: &Session, removed: bool) -> View {
         state: record.state,
         exit: record.exit.clone(),
         exited_at: record.exited_at,
-        owner_stream: core.owner_stream(),
+        owner_stream: core.next_owner_stream(),
         removed,
     }
 }
@@ -201,16 +216,24 @@ impl Sessions {
             stop_askers: Vec::new(),
             terminating: false,
             report: shared.empty_report(),
+            probed: BTreeSet::new(),
             lock,
             timers: BTreeSet::new(),
             durable_due: VecDeque::new(),
             launches,
             full: false,
+            last_event: EventNumber(0),
+            table_event: EventNumber(0),
             next_asker: 0,
             next_stream: 0,
             end: None,
             shared,
         };
+        for tombstone in &sessions.tombstones {
+            if let Some(key) = &tombstone.key {
+                sessions.keys.insert(key.clone(), tombstone.id);
+            }
+        }
         for (id, facts) in table.sessions {
             sessions.index(id, &facts);
             let core = Session::new(facts, sessions.shared.session_limits());
@@ -235,10 +258,16 @@ impl Sessions {
         let mut space = self.shared.journal.space();
         loop {
             self.append();
+            if self.last_event.0 - self.table_event.0 >= TABLE_EVENTS {
+                self.save_table();
+            }
             if self.terminating && self.living() == 0 {
                 self.stop(Stop::Asked);
             }
             if let Some(end) = self.end.take() {
+                if end.has_journal() && self.last_event > self.table_event {
+                    self.save_table();
+                }
                 self.say_goodbye(&end);
                 return (end, self.lock);
             }
@@ -278,9 +307,28 @@ impl Sessions {
         }
     }
 
+    /// Adds a checkpoint of all sessions to the registry log: a start reads it and the events behind it.
+    fn save_table(&mut self) {
+        self.table_event = self.last_event;
+        let mut table =
+            Table { daemon_epoch: self.shared.daemon_epoch, tombstones: self.tombstones.clone(), ..Table::default() };
+        for (id, entry) in &self.entries {
+            match entry.core.removed_at() {
+                Some(removed_at) => {
+                    let key = entry.facts().record().key.clone();
+                    table.tombstones.push_back(Tombstone { id: *id, key, removed_at });
+                }
+                None => drop(table.sessions.insert(*id, entry.facts().clone())),
+            }
+        }
+        self.registry.save(self.last_event, &table);
+    }
+
     /// The registry log has moved on.
     fn settle(&mut self) {
-        for (session, number, at) in self.registry.written() {
+        for (session, number, at, event) in self.registry.written() {
+            self.last_event = number;
+            fail_point::pass(&format!("{event}_recorded"));
             self.feed(session, Input::Written(number, at));
             self.durable_due.push_back((number, session));
         }
@@ -313,7 +361,7 @@ impl Sessions {
     /// the registry was older than the holders, and a start above their epochs mends that.
     fn stale(&mut self, epoch: u64) {
         let current = self.lock.is_current(&self.shared.dirs.run).unwrap_or(false);
-        tracing::error!(epoch, current, "a holder knows a newer daemon");
+        tracing::error!(code = %abide_wire::Code::StaleDaemon, epoch, current, "a holder knows a newer daemon");
         self.stop(Stop::Stale(epoch));
     }
 
@@ -377,6 +425,7 @@ impl Sessions {
                 self.feed(id, Input::Found(found));
             }
             Msg::LeftEnded(id) => self.left_ended(id),
+            Msg::HolderLost(id, head) => self.holder_lost(id, head),
             Msg::Probed(id, probe) => self.decide(id, probe),
             Msg::Stale(epoch) => self.stale(epoch),
             Msg::Checked(Ok(binary)) => self.stop(Stop::Replaced(binary)),

@@ -1,15 +1,17 @@
 //! Replacing the daemon by another one: the check before anything is touched, and the hand-over after the stop.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use abide_holder::Inherited;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::io::{Errno, FdFlags, fcntl_setfd};
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::UpgradeFailure;
@@ -72,6 +74,7 @@ pub(super) fn check(binary: Option<PathBuf>) -> Result<PathBuf, UpgradeFailure> 
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
+        .process_group(0)
         .spawn()
         .map_err(|error| failed(format!("{} cannot be executed: {error}", binary.display())))?;
     let deadline = Instant::now() + CHECK_TIME;
@@ -101,6 +104,9 @@ pub(super) fn check(binary: Option<PathBuf>) -> Result<PathBuf, UpgradeFailure> 
 /// Longest answer of a check.
 const FORMATS_BYTES_MAX: u64 = 4_096;
 
+/// Longest word of a new daemon that is looked at.
+const LINE_BYTES_MAX: usize = 4_096;
+
 /// Starts the successor with the lock and the listening socket, and waits until it is ready. If it is not, it is ended
 /// and this daemon has to start itself anew.
 pub(super) fn hand_over(
@@ -122,6 +128,7 @@ pub(super) fn hand_over(
         .arg(format!("--inherited={inherited}"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
+        .process_group(0)
         .spawn();
     // Nothing else is started between: the runtime has ended.
     let (_, _) = (keep(lock), keep(listener));
@@ -140,21 +147,37 @@ pub(super) fn hand_over(
     }
 }
 
-/// The first line that comes, empty at the end of output; `None` if neither comes in time.
+/// The first line that comes, or what there is of it at the end of output; `None` if neither comes in time.
 fn first_line(output: OwnedFd, time: Duration) -> Option<String> {
-    let wait = Timespec { tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX), tv_nsec: 0 };
-    let mut polled = [PollFd::from_borrowed_fd(output.as_fd(), PollFlags::IN)];
-    match poll(&mut polled, Some(&wait)) {
-        Ok(0) | Err(_) => return None,
-        Ok(_) => {}
+    let deadline = Instant::now() + time;
+    let mut line = Vec::new();
+    let mut output = File::from(output);
+    while !line.contains(&b'\n') && line.len() < LINE_BYTES_MAX {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).ok()?;
+        let mut polled = [PollFd::from_borrowed_fd(output.as_fd(), PollFlags::IN)];
+        match poll(&mut polled, Some(&left)) {
+            Ok(0) => return None,
+            Err(Errno::INTR) => continue,
+            Err(_) => return None,
+            Ok(_) => {}
+        }
+        let mut bytes = [0; 256];
+        match output.read(&mut bytes) {
+            Ok(0) => break,
+            Ok(count) => line.extend_from_slice(&bytes[..count]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => return None,
+        }
     }
-    let mut line = String::new();
-    BufReader::new(File::from(output).take(FORMATS_BYTES_MAX)).read_line(&mut line).ok()?;
-    Some(line)
+    Some(String::from_utf8_lossy(&line).into_owned())
 }
 
+/// Ends a program that failed, and what it started: each would keep the lock that it inherited.
 fn end(child: &mut Child) {
-    let _ = child.kill();
+    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
     let _ = child.wait();
 }
 

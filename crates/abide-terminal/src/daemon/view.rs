@@ -9,7 +9,7 @@ pub(super) struct View {
     pub(super) state: State,
     pub(super) exit: Option<Exit>,
     pub(super) exited_at: Option<u64>,
-    /// The stream that types.
+    /// The stream that types; while the owner changes, the one that will: it is published before the mark is written.
     pub(super) owner_stream: Option<StreamId>,
     /// It was removed; its log is about to go.
     pub(super) removed: bool,

@@ -110,14 +110,17 @@ impl Viewer {
                     Ok(next) => cursor = next,
                     Err(detached) => return detached,
                 },
+                // Why it ends comes before the signs of it: a daemon that stops lets go of its sessions too.
                 Step::AwaitRoom => tokio::select! {
-                    open = self.outbox.room() => if !open { return self.resume(cursor, Code::SlowSubscriber) },
+                    biased;
                     end = &mut self.end => return self.ended(end, cursor),
+                    open = self.outbox.room() => if !open { return self.resume(cursor, Code::SlowSubscriber) },
                 },
                 Step::AwaitOutput => tokio::select! {
+                    biased;
+                    end = &mut self.end => return self.ended(end, cursor),
                     more = tail.changed() => if more.is_err() { return Detached::new(Code::SessionGone) },
                     more = self.view.changed() => if more.is_err() { return Detached::new(Code::SessionGone) },
-                    end = &mut self.end => return self.ended(end, cursor),
                 },
                 Step::Exited => {
                     if let (Some(exit), Some(exited_at)) = (view.exit, view.exited_at) {

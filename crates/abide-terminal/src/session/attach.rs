@@ -1,6 +1,6 @@
 //! Attaching a stream: claim, resize, answer, each when it is due.
 
-use super::core::{Session, Viewer};
+use super::core::{Holder, Session, Viewer};
 use super::io::{Asker, Attach, Attached, Input, Now, Output, Reply};
 use super::transition::Then;
 use crate::protocol::{Mode, WireError};
@@ -17,11 +17,13 @@ impl Session {
             return;
         }
         let state = self.facts.state();
-        if state == State::Starting {
+        let living = state < State::Exited;
+        // An owner's input is counted from what its holder says: a holder that was not adopted yet is waited for.
+        let uncounted = living && attach.mode == Mode::Owner && self.holder != Holder::Adopted;
+        if state == State::Starting || uncounted {
             self.waiting.push((now.boot_ms + ATTACH_WAIT_MS_MAX, Input::Attach(asker, attach)));
             return;
         }
-        let living = state < State::Exited;
         if living && attach.mode == Mode::Owner {
             if !self.owns(&attach.client) {
                 if self.facts.record().owner.is_some() {

@@ -135,6 +135,11 @@ impl Session {
         &self.facts
     }
 
+    /// When it was removed, wall clock in ms; its log goes once that is durable.
+    pub fn removed_at(&self) -> Option<u64> {
+        self.removed_at
+    }
+
     /// How many streams observe it.
     pub fn observers(&self) -> usize {
         self.streams.values().filter(|viewer| viewer.mode == Mode::Observer).count()
@@ -150,15 +155,20 @@ impl Session {
         self.streams.iter().find(|(_, viewer)| viewer.mode == Mode::Owner).map(|(id, _)| *id)
     }
 
-    /// Whether an owner's terminal is attached, or may be from the next byte on: it answers the program's queries then.
-    pub fn terminal_answers(&self) -> bool {
+    /// The stream that types from the change of owner on that is under way; without one, the stream that types.
+    pub fn next_owner_stream(&self) -> Option<StreamId> {
         let coming = match &self.busy {
             Busy::Recording(Recording { event: Event::OwnerChanged { owner, .. }, .. }) => owner.as_ref(),
             Busy::Handing { .. } => self.facts.record().owner.as_ref(),
-            _ => None,
+            _ => return self.owner_stream(),
         };
-        self.owner_stream().is_some()
-            || coming.is_some_and(|owner| self.streams.values().any(|viewer| viewer.client == *owner))
+        let newest = self.streams.iter().rev().find(|(_, viewer)| Some(&viewer.client) == coming);
+        newest.map(|(id, _)| *id)
+    }
+
+    /// Whether an owner's terminal is attached, or may be from the next byte on: it answers the program's queries then.
+    pub fn terminal_answers(&self) -> bool {
+        self.owner_stream().is_some() || self.next_owner_stream().is_some()
     }
 
     /// Whether the holder is being told of a new owner: its count of input is nobody's then.

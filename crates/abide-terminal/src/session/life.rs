@@ -127,10 +127,17 @@ impl Session {
             }
             State::Starting if self.owes("exited") => self.to_holder(Frame::Hangup, out),
             State::Starting => self.report(Event::Start { incarnation }, None, Then::Nothing, out),
-            State::Running => out.push(Output::Drain),
+            State::Running => {
+                out.push(Output::Drain);
+                self.retry_waiting();
+            }
             State::Terminating => {
                 out.push(Output::Drain);
-                self.kill_recorded(now, out);
+                self.retry_waiting();
+                // The plan of the daemon before goes on where its time is.
+                if self.kill.is_none() {
+                    self.kill_recorded(now, out);
+                }
             }
             State::Exited if self.facts.record().started_at.is_none() => self.to_holder(Frame::Hangup, out),
             State::Exited => {
@@ -153,12 +160,17 @@ impl Session {
         if let Some(asker) = self.creator.take() {
             out.push(Output::Answer(asker, Reply::Created));
         }
-        for (_, input) in std::mem::take(&mut self.waiting) {
-            self.defer(input);
-        }
+        self.retry_waiting();
         self.kill_recorded(now, out);
         if let Some(status) = self.ended.take() {
             self.defer(Input::Holder(HolderInput::Ended { status }));
+        }
+    }
+
+    /// Attaches that waited are looked at again.
+    fn retry_waiting(&mut self) {
+        for (_, input) in std::mem::take(&mut self.waiting) {
+            self.defer(input);
         }
     }
 
@@ -211,9 +223,7 @@ impl Session {
         self.kill = None;
         self.resize_due = None;
         self.grace_until = None;
-        for (_, input) in std::mem::take(&mut self.waiting) {
-            self.defer(input);
-        }
+        self.retry_waiting();
         match exit.kind {
             // No program ran: there is nothing to wait for.
             ExitKind::SpawnFailed(_) => self.drained.1 = true,

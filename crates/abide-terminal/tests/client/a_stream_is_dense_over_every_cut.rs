@@ -18,7 +18,8 @@ use abide_wire::{Code, RequestId};
 use crate::random::{Random, seeds};
 use crate::wire::{Wire, hello_ok};
 
-const SNAPSHOT: &[u8] = b"a picture of the screen";
+/// Large beside what is delivered at once, so that cuts fall into it.
+const SNAPSHOT: &[u8] = &[b'#'; 2_000];
 
 fn us() -> ClientId {
     "us".parse().unwrap()
@@ -160,8 +161,7 @@ impl Daemon {
         };
         self.say(&StreamMessage::Attached(attached));
         if snapshot {
-            let (first, rest) = SNAPSHOT.split_at(9);
-            for (position, part) in [(0, first), (9, rest)] {
+            for (position, part) in (0..).step_by(100).zip(SNAPSHOT.chunks(100)) {
                 let wire = self.wire.as_mut().unwrap();
                 wire.to_client.extend(snapshot_header(position, part.len()));
                 wire.to_client.extend(part);
@@ -317,6 +317,7 @@ impl Viewer {
                     self.next = None;
                     self.shown.clear();
                 } else {
+                    assert!(self.snapshot.is_none(), "seed {seed}: half a picture is none");
                     let next = self.next.unwrap_or(attached.offset.0);
                     assert_eq!(next, attached.offset.0, "seed {seed}: it goes on where it stood");
                     self.next = Some(next);

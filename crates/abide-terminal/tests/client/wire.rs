@@ -33,7 +33,11 @@ impl Wire {
 }
 
 fn deliver(queue: &mut VecDeque<u8>, decoder: &mut Decoder, random: &mut Random) -> Vec<Frame> {
-    let some = if random.one_in(3) { queue.len() as u64 } else { random.below(40) };
+    let some = match random.below(3) {
+        0 => queue.len() as u64,
+        1 => random.below(40),
+        _ => random.below(1_500),
+    };
     let count = queue.len().min(usize::try_from(some).unwrap());
     let bytes: Vec<u8> = queue.drain(..count).collect();
     decoder.extend(&bytes);

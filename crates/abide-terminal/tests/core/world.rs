@@ -655,7 +655,11 @@ impl<'a> World<'a> {
         };
         let fits = match code {
             "SESSION_STARTING" => {
-                record.state == State::Starting
+                // An owner's stream also waits for the holder of a program that runs already.
+                let uncounted = record.state < State::Exited
+                    && !self.adopted
+                    && matches!(&asked.what, What::Attach(attach) if attach.mode == Mode::Owner);
+                (record.state == State::Starting || uncounted)
                     && (!matches!(asked.what, What::Attach(_)) || self.now.boot_ms >= asked.handled_at + 5_000)
             }
             "SESSION_TERMINATING" => record.state == State::Terminating,

@@ -30,6 +30,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("abide-controller", &["abide-logd", "abide-wire"]),
     ("abide-logd", &["abide-journal", "abide-wire"]),
     ("abide-terminal", &["abide-journal", "abide-wire", "abide-holder", "abide-screen", "abide-ring"]),
+    // Drives a terminal for tests and examples; reads screens, starts programs, knows no session.
+    ("abide-drive", &["abide-screen"]),
     ("abide-replica", &["abide-journal"]),
     ("abide-pool", &[]),
     ("abide-journal", &[]),

@@ -22,7 +22,7 @@ use abide_terminal::client::{
     Address, Identity, Instant, StreamEnd, StreamEvent, StreamInput, StreamLink, StreamOutput, WhenGone,
 };
 use abide_terminal::protocol::{Attach, Attached, Mode, OwnershipChanged, WireError};
-use abide_terminal::{ByteOffset, Cause, Exit};
+use abide_terminal::{ByteOffset, Cause, ClientId, Exit};
 use abide_wire::Code;
 use bytes::{Buf, Bytes};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -122,6 +122,8 @@ struct Window<'a> {
     /// Output on its way to the terminal.
     screen: Vec<Bytes>,
     stood: bool,
+    /// Whose session is looked at, until that was told.
+    observes: Option<String>,
     told_away: bool,
     leaving_since: Option<Clock>,
     exit: Option<Exit>,
@@ -151,6 +153,7 @@ impl<'a> Window<'a> {
             outputs: Vec::new(),
             screen: Vec::new(),
             stood: false,
+            observes: None,
             told_away: false,
             leaving_since: None,
             exit: None,
@@ -266,7 +269,7 @@ impl<'a> Window<'a> {
         if !pass.is_empty() {
             self.type_in(&pass);
         }
-        if self.silence().is_some_and(|away| away >= SILENT_FOR) {
+        if self.end.is_none() && self.silence().is_some_and(|away| away >= SILENT_FOR) {
             self.told_away = true;
             if self.tell("the daemon is away; waiting for it") {
                 self.handle(StreamInput::Redraw);
@@ -400,7 +403,13 @@ impl<'a> Window<'a> {
     fn event(&mut self, event: StreamEvent) {
         match event {
             StreamEvent::Attached(attached) => self.attached(&attached),
-            StreamEvent::Snapshot { bytes, .. } => self.output(None, bytes),
+            StreamEvent::Snapshot { bytes, is_last } => {
+                self.output(None, bytes);
+                // A picture would wipe out what was said before it.
+                if let Some(owner) = self.observes.take_if(|_| is_last) {
+                    self.tell_observer(&owner);
+                }
+            }
             StreamEvent::Output { offset, bytes } => self.output(Some(offset), bytes),
             StreamEvent::OwnershipChanged(change) => self.owner_changed(&change),
             StreamEvent::InputLost { applied, accepted, .. } => match applied {
@@ -447,7 +456,12 @@ impl<'a> Window<'a> {
         let answers = attached.mode == Mode::Owner && self.terminal.is_some();
         self.queries.attached(answers.then_some(attached.end_offset));
         if !again && attached.mode == Mode::Observer && self.terminal.is_some() {
-            self.tell_observer(attached.owner.as_ref().map(abide_terminal::ClientId::as_str));
+            let owner = text(attached.owner.as_ref());
+            if attached.snapshot_bytes > 0 {
+                self.observes = Some(owner);
+            } else {
+                self.tell_observer(&owner);
+            }
         }
     }
 
@@ -458,16 +472,15 @@ impl<'a> Window<'a> {
         self.queries.attached((change.mode == Mode::Owner).then_some(change.offset));
         match (change.mode, change.cause) {
             (Mode::Observer, Cause::Takeover | Cause::Claimed) if change.owner.is_some() => {
-                self.tell_observer(change.owner.as_ref().map(abide_terminal::ClientId::as_str));
+                self.tell_observer(&text(change.owner.as_ref()));
             }
             (Mode::Owner, _) => self.handle(StreamInput::Resize(window_size())),
             (Mode::Observer, _) => {}
         }
     }
 
-    fn tell_observer(&mut self, owner: Option<&str>) {
+    fn tell_observer(&mut self, owner: &str) {
         let name = self.show.name;
-        let owner = owner.unwrap_or("nobody");
         let enter = if self.show.take.is_some() { "Enter takes over · " } else { "" };
         let key = self.keys.key();
         self.tell(&format!("{name} is owned by {owner} · {enter}{key} leaves"));
@@ -510,6 +523,11 @@ impl<'a> Window<'a> {
         }
         Ok(())
     }
+}
+
+/// An owner, for people.
+fn text(owner: Option<&ClientId>) -> String {
+    owner.map_or("nobody".to_owned(), ToString::to_string)
 }
 
 /// Whether the socket is among what is ready: it stands between the signals and standard input.

@@ -1,9 +1,14 @@
 //! Signals as readable events: the one thing here that needs the C library.
-#![expect(unsafe_code, reason = "signal masks and signal descriptors have no safe interface")]
+//!
+//! A handler writes the signal's number into a pipe that the poll loop reads. Blocking the signals and reading them from
+//! a descriptor of their own would be simpler, but has to be done in every thread, and some are there before the window.
+#![expect(unsafe_code, reason = "signal actions have no safe interface")]
 
-use std::io;
+use std::io::{self, Read as _};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 /// What a window is told by signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,42 +21,35 @@ pub(crate) enum Signal {
     Suspend,
 }
 
-/// The signals of a window, blocked and read from a descriptor; as they were before once this is dropped.
-#[derive(Debug)]
+const SIGNALS: [libc::c_int; 5] = [libc::SIGWINCH, libc::SIGTERM, libc::SIGHUP, libc::SIGINT, libc::SIGTSTP];
+
+/// Where the handler writes; −1: nowhere.
+static WRITE_END: AtomicI32 = AtomicI32::new(-1);
+
+/// The signals of a window; what they did before is put back once this is dropped. There is one at a time.
 pub(crate) struct Signals {
-    descriptor: OwnedFd,
-    before: libc::sigset_t,
+    read_end: UnixStream,
+    /// Open as long as the handler may write to it.
+    _write_end: UnixStream,
+    before: Vec<(libc::c_int, libc::sigaction)>,
 }
 
 impl Signals {
     pub(crate) fn new() -> io::Result<Self> {
-        let mut set = MaybeUninit::<libc::sigset_t>::uninit();
-        let mut before = MaybeUninit::<libc::sigset_t>::uninit();
-        // SAFETY: `sigemptyset` initialises the set that the calls after it use, and `pthread_sigmask` the one before.
-        // A new descriptor belongs to nobody else.
-        unsafe {
-            libc::sigemptyset(set.as_mut_ptr());
-            for signal in [libc::SIGWINCH, libc::SIGTERM, libc::SIGHUP, libc::SIGINT, libc::SIGTSTP] {
-                libc::sigaddset(set.as_mut_ptr(), signal);
-            }
-            let error = libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), before.as_mut_ptr());
-            if error != 0 {
-                return Err(io::Error::from_raw_os_error(error));
-            }
-            let descriptor = libc::signalfd(-1, set.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
-            if descriptor < 0 {
-                return Err(io::Error::last_os_error());
-            }
-            Ok(Self { descriptor: OwnedFd::from_raw_fd(descriptor), before: before.assume_init() })
-        }
+        let (read_end, write_end) = UnixStream::pair()?;
+        read_end.set_nonblocking(true)?;
+        // A full pipe loses a signal that is already there many times over; a handler must not wait.
+        write_end.set_nonblocking(true)?;
+        WRITE_END.store(write_end.as_raw_fd(), Ordering::SeqCst);
+        let before = SIGNALS.into_iter().map(|number| Ok((number, act(number)?))).collect::<io::Result<_>>()?;
+        Ok(Self { read_end, _write_end: write_end, before })
     }
 
     /// The next signal, if one waits.
     pub(crate) fn next(&self) -> Option<Signal> {
-        let mut info = [0u8; size_of::<libc::signalfd_siginfo>()];
-        let read = rustix::io::read(&self.descriptor, &mut info).ok()?;
-        let number = info.first_chunk::<4>().filter(|_| read == info.len()).map(|bytes| i32::from_ne_bytes(*bytes))?;
-        match number {
+        let mut number = [0];
+        let read = (&self.read_end).read(&mut number).ok()?;
+        match libc::c_int::from(*number.first().filter(|_| read == 1)?) {
             libc::SIGWINCH => Some(Signal::WindowSize),
             libc::SIGTSTP => Some(Signal::Suspend),
             _ => Some(Signal::Leave),
@@ -61,15 +59,45 @@ impl Signals {
 
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.descriptor.as_fd()
+        self.read_end.as_fd()
     }
 }
 
 impl Drop for Signals {
     fn drop(&mut self) {
-        // SAFETY: the mask is the one that `pthread_sigmask` returned.
-        unsafe {
-            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, std::ptr::null_mut());
+        for (number, action) in &self.before {
+            // SAFETY: the action is the one that `sigaction` returned.
+            unsafe { libc::sigaction(*number, &raw const *action, std::ptr::null_mut()) };
         }
+        WRITE_END.store(-1, Ordering::SeqCst);
+    }
+}
+
+/// Has a signal written to the pipe; what it did before.
+fn act(number: libc::c_int) -> io::Result<libc::sigaction> {
+    let mut before = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: an all-zero action is a valid one without flags; the handler does what a handler may; `sigaction` writes the
+    // former action where it succeeds.
+    unsafe {
+        let mut action = MaybeUninit::<libc::sigaction>::zeroed().assume_init();
+        action.sa_sigaction = note as *const () as libc::sighandler_t;
+        action.sa_flags = libc::SA_RESTART;
+        libc::sigemptyset(&raw mut action.sa_mask);
+        if libc::sigaction(number, &raw const action, before.as_mut_ptr()) == 0 {
+            Ok(before.assume_init())
+        } else {
+            Err(io::Error::last_os_error())
+        }
+    }
+}
+
+/// The handler: one write, with the error number of whoever was interrupted kept.
+extern "C" fn note(number: libc::c_int) {
+    let byte = number.to_le_bytes()[0];
+    // SAFETY: `write` and the error number may be used in a handler; the byte lives until the call returns.
+    unsafe {
+        let errno = *libc::__errno_location();
+        libc::write(WRITE_END.load(Ordering::SeqCst), (&raw const byte).cast(), 1);
+        *libc::__errno_location() = errno;
     }
 }

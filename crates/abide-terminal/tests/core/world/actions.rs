@@ -115,7 +115,14 @@ impl World<'_> {
             }
             State::Running | State::Terminating if mode == Mode::Owner => {
                 let free = record.owner.is_none() || record.owner.as_ref() == Some(client);
-                if free { vec!["ok", "DETACHED"] } else { vec!["SESSION_OWNED"] }
+                match (free, self.adopted) {
+                    (true, true) => vec!["ok", "DETACHED"],
+                    (false, true) => vec!["SESSION_OWNED"],
+                    // It waits for the holder, and may find another state then.
+                    (_, false) => {
+                        vec!["ok", "SESSION_STARTING", "SESSION_OWNED", "LIMIT_OBSERVERS", "DETACHED", "SESSION_GONE"]
+                    }
+                }
             }
             _ if self.core.observers() >= LIMITS.observers_max => vec!["LIMIT_OBSERVERS"],
             _ => vec!["ok"],

@@ -1,6 +1,23 @@
 //! Random output: any control function with any parameters, and text of any width.
 
-use super::*;
+use proptest::prelude::*;
+use proptest::strategy::Union;
+
+/// What happens to a terminal.
+#[derive(Clone)]
+pub(crate) enum Happening {
+    Output(Vec<u8>),
+    Resize(u16, u16),
+}
+
+impl std::fmt::Debug for Happening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Output(bytes) => write!(f, "{}", bytes.escape_ascii()),
+            Self::Resize(cols, rows) => write!(f, "<{cols}x{rows}>"),
+        }
+    }
+}
 
 fn text() -> impl Strategy<Value = String> {
     let character = prop_oneof![
