@@ -104,7 +104,7 @@ fn flip(closed: bool, path: &Path, byte: usize, tally: &mut Tally) {
         return;
     }
     // Only the last batch is proven by nothing, and only if the store was not closed.
-    assert!(!closed && a == RECORDS && b == RECORDS - 1, "{path:?} {byte}: proven records are gone: {a} {b}");
+    assert!(!closed && a == RECORDS && b == RECORDS - 1, "{} {byte}: proven records are gone: {a} {b}", path.display());
     tally.shortened += 1;
 }
 
