@@ -419,6 +419,9 @@ impl<'a> World<'a> {
                 let ended = self.holder.as_ref().is_none_or(|holder| holder.program != Program::Runs);
                 assert!(kill.sigkill_at.is_some() || !self.hoping || ended, "given up without SIGKILL");
             }
+            Event::Finalized { .. } if self.adopted && record.started_at.is_some() => {
+                assert!(self.end_told, "output is still to come");
+            }
             Event::Removed { .. } => assert!(matches!(record.state, State::Exited | State::Finalized)),
             _ => {}
         }
