@@ -80,26 +80,30 @@ impl BatchHeader {
 
     /// Reads a header and checks it, not its body.
     pub fn decode(bytes: &[u8], salt: u32) -> Result<Self, Malformed> {
-        let bytes = bytes.get(..Self::BYTES).ok_or(Malformed("the batch header is cut off"))?;
-        let mut take = Take(bytes);
-        if take.array::<4>()? != *Self::MAGIC {
-            return Err(Malformed("no batch begins here"));
-        }
-        let header = Self {
-            body_crc: take.u32()?,
-            batch: take.u64()?,
-            segment: take.u64()?,
-            synced: take.u64()?,
-            body_len: take.u32()?,
-            records: take.u32()?,
-            echoes: take.u32()?,
-            flags: BatchFlags(take.u32()?),
-            incarnation: take.u32()?,
-        };
-        if take.u32()? != crc::append(salt, &bytes[..52]) {
+        let header = Self::decode_unverified(bytes).ok_or(Malformed("no batch begins here"))?;
+        let stored =
+            bytes.get(52..).and_then(|rest| rest.first_chunk()).ok_or(Malformed("a batch header is cut off"))?;
+        if u32::from_le_bytes(*stored) != crc::append(salt, &bytes[..52]) {
             return Err(Malformed("the batch header's checksum does not hold"));
         }
         Ok(header)
+    }
+
+    /// What stands where a header begins, whether its checksum holds or not.
+    pub(crate) fn decode_unverified(bytes: &[u8]) -> Option<Self> {
+        let bytes = bytes.get(..Self::BYTES).filter(|bytes| bytes.starts_with(Self::MAGIC))?;
+        let mut take = Take(&bytes[Self::MAGIC.len()..]);
+        Some(Self {
+            body_crc: take.u32().ok()?,
+            batch: take.u64().ok()?,
+            segment: take.u64().ok()?,
+            synced: take.u64().ok()?,
+            body_len: take.u32().ok()?,
+            records: take.u32().ok()?,
+            echoes: take.u32().ok()?,
+            flags: BatchFlags(take.u32().ok()?),
+            incarnation: take.u32().ok()?,
+        })
     }
 
     /// Whether `body` is the one that this header was written for.

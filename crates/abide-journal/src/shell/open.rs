@@ -11,7 +11,6 @@ use crate::options::Options;
 use crate::position::Incarnation;
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
-use std::path::Path;
 
 /// What an open found and did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -194,28 +193,36 @@ impl Opening<'_> {
         let dir = self.paths.segments();
         for name in self.disk.list(&dir).map_err(|error| Error::disk("list", &dir, error))? {
             let path = dir.join(&name);
-            let header = match number(&name, ".seg") {
-                Some(segment) => self.header(&path)?.filter(|header| header.segment == segment),
-                None => None,
-            };
-            match header {
-                Some(header) => {
-                    self.headers.insert(header.segment, header);
-                }
+            match number(&name, ".seg") {
+                Some(segment) => match self.header(segment)? {
+                    Some(header) => drop(self.headers.insert(segment, header)),
+                    None => self.junk.push(path),
+                },
                 None => self.junk.push(path),
             }
         }
         Ok(())
     }
 
-    fn header(&self, path: &Path) -> Result<Option<SegmentHeader>, Error> {
-        let failed = |error| Error::disk("read", path, error);
+    /// A segment's header. `None`: the file is no part of the stream, because its header was never written, or belongs to
+    /// what the file was used for before. One that is damaged while the batches behind it prove each other is rot.
+    fn header(&self, segment: u64) -> Result<Option<SegmentHeader>, Error> {
+        let path = self.paths.segment(segment);
+        let failed = |error| Error::disk("read", &path, error);
         let mut bytes = [0; SegmentHeader::BYTES];
-        let file = self.disk.open(path).map_err(failed)?;
-        if file.read_at(0, &mut bytes).map_err(failed)? < bytes.len() {
-            return Ok(None);
+        let file = self.disk.open(&path).map_err(failed)?;
+        file.read_at(0, &mut bytes).map_err(failed)?;
+        match SegmentHeader::decode(&bytes) {
+            Ok(header) => {
+                let ours = header.store_id == self.settings.store_id && header.segment == segment;
+                Ok(ours.then_some(header))
+            }
+            Err(_) if bytes == [0; SegmentHeader::BYTES] => Ok(None),
+            Err(Malformed(reason)) => {
+                let image = self.image(segment)?;
+                if proves_itself(&image, segment) { Err(self.corrupt(segment, 0, reason)) } else { Ok(None) }
+            }
         }
-        Ok(SegmentHeader::decode(&bytes).ok().filter(|header| header.store_id == self.settings.store_id))
     }
 
     /// The newest valid snapshot, else the one before it, else the first segment. Says where replay begins.
@@ -279,10 +286,11 @@ impl Opening<'_> {
             replayed.segment_exists(*segment);
         }
         let Some((mut header, mut position)) = first else {
-            return match root {
+            return match (root, self.headers.keys().next()) {
                 // A store that was made, but never got its first segment.
-                None => Ok(FoundTail { replayed, ..found }),
-                Some(root) => Err(self.corrupt(root.segment, 0, "the segment of the index snapshot is missing")),
+                (None, None) => Ok(FoundTail { replayed, ..found }),
+                (None, Some(first)) => Err(self.corrupt(*first, 0, "the segments before it are missing")),
+                (Some(root), _) => Err(self.corrupt(root.segment, 0, "the segment of the index snapshot is missing")),
             };
         };
         loop {
@@ -303,6 +311,10 @@ impl Opening<'_> {
                     position = BLOCK_BYTES;
                 }
                 Some(_) => return Err(self.corrupt(header.segment, end, "a batch that was proven durable")),
+                // Whoever makes a segment gives it the highest number: one above the end has lost the way to it.
+                None if self.headers.keys().next_back() != Some(&header.segment) => {
+                    return Err(self.corrupt(header.segment + 1, 0, "a segment of the stream is missing"));
+                }
                 None => {
                     let missing = batches.last().map_or(replayed.next_batch(), |last| last.header.batch + 1);
                     if proven_later(&image, &header, end, missing) {
@@ -500,6 +512,17 @@ fn proven_later(image: &[u8], segment: &SegmentHeader, from: u64, missing: u64) 
         .step_by(8)
         .filter_map(|at| batch_at(image, segment, at))
         .any(|header| header.batch > missing && header.synced >= missing)
+}
+
+/// Whether a segment without a valid header holds batches of which one says that an earlier one was durable. Without the
+/// salt their checksums cannot be checked.
+fn proves_itself(image: &[u8], segment: u64) -> bool {
+    let mut first = None;
+    image.get(index(BLOCK_BYTES)..).unwrap_or_default().chunks_exact(8).enumerate().any(|(place, _)| {
+        let at = index(BLOCK_BYTES) + place * 8;
+        let Some(header) = image.get(at..).and_then(BatchHeader::decode_unverified) else { return false };
+        header.segment == segment && header.synced >= *first.get_or_insert(header.batch)
+    })
 }
 
 fn read_all(file: &dyn File) -> io::Result<Vec<u8>> {

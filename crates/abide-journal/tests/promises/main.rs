@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "tests state what must hold")]
 
+mod a_damaged_byte_is_never_returned;
 mod a_failed_disk_poisons_the_store;
 mod a_full_store_recovers;
 mod a_killed_writer_loses_nothing_acknowledged;

@@ -157,9 +157,8 @@ fn first_line(output: OwnedFd, time: Duration) -> Option<String> {
         let left = Timespec::try_from(left).ok()?;
         let mut polled = [PollFd::from_borrowed_fd(output.as_fd(), PollFlags::IN)];
         match poll(&mut polled, Some(&left)) {
-            Ok(0) => return None,
             Err(Errno::INTR) => continue,
-            Err(_) => return None,
+            Ok(0) | Err(_) => return None,
             Ok(_) => {}
         }
         let mut bytes = [0; 256];

@@ -84,7 +84,7 @@ impl History {
         }
     }
 
-    fn handle(&mut self, input: ControlInput, random: &mut Random, reachable: bool) {
+    fn handle(&mut self, input: ControlInput, reachable: bool) {
         self.link.handle(self.now, input, &mut self.out);
         let mut dial = false;
         for output in std::mem::take(&mut self.out) {
@@ -105,9 +105,9 @@ impl History {
             if reachable {
                 self.model.wire = Some(Wire::default());
                 self.model.greeted = false;
-                self.handle(ControlInput::Connected, random, reachable);
+                self.handle(ControlInput::Connected, reachable);
             } else {
-                self.handle(ControlInput::Unreachable, random, reachable);
+                self.handle(ControlInput::Unreachable, reachable);
             }
         }
     }
@@ -117,7 +117,7 @@ impl History {
         // A daemon that was never reached is given up after a while: so the first dial succeeds.
         let reachable = !faults || self.dials == 0 || !random.one_in(3);
         if self.link.poll_timeout().is_some_and(|at| at <= self.now) {
-            self.handle(ControlInput::Timeout, random, reachable);
+            self.handle(ControlInput::Timeout, reachable);
         }
         if let Some(wire) = &mut self.model.wire {
             for frame in wire.at_daemon(random) {
@@ -126,7 +126,7 @@ impl History {
         }
         let frames = self.model.wire.as_mut().map(|wire| wire.at_client(random)).unwrap_or_default();
         for frame in frames {
-            self.handle(ControlInput::Frame(frame), random, reachable);
+            self.handle(ControlInput::Frame(frame), reachable);
         }
         if faults && self.model.wire.is_some() && random.one_in(8) {
             if self.model.greeted && random.one_in(3) {
@@ -134,7 +134,7 @@ impl History {
                     .say(&ControlMessage::Event(ControlEvent::Detached { code: Code::DaemonStopping, restart: true }));
             }
             self.model.wire = None;
-            self.handle(ControlInput::Closed, random, reachable);
+            self.handle(ControlInput::Closed, reachable);
         }
     }
 }
@@ -157,7 +157,7 @@ fn over_any_number_of_lost_connections() {
                 _ => ControlRequest::from(Create::new(80, 24)),
             };
             asked.insert(id, request.clone());
-            history.handle(ControlInput::Call(id, request), &mut random, true);
+            history.handle(ControlInput::Call(id, request), true);
         }
         for _ in 0..300 {
             history.step(&mut random, true);

@@ -599,12 +599,10 @@ impl<'a> World<'a> {
                 assert!(self.core.observers() <= LIMITS.observers_max.max(KINDS.len()));
                 if let Some((epoch, applied)) = attached.former {
                     assert_eq!(self.written.get(&epoch).copied().unwrap_or(0), applied.0, "former is exact");
-                    let later = self.written.range(epoch.next()..record.owner_epoch);
-                    assert_eq!(later.filter(|(_, applied)| **applied > 0).count(), 0, "former is the last one");
-                    let unread = self
-                        .holder
-                        .as_ref()
-                        .filter(|holder| (epoch.next()..record.owner_epoch).contains(&holder.epoch));
+                    let between = |at: OwnerEpoch| epoch < at && at < record.owner_epoch;
+                    let later = self.written.iter().filter(|(at, applied)| between(**at) && **applied > 0);
+                    assert_eq!(later.count(), 0, "former is the last one");
+                    let unread = self.holder.as_ref().filter(|holder| between(holder.epoch));
                     assert!(
                         unread.is_none_or(|holder| holder.applied.0 == 0),
                         "nobody told of what the holder has written"

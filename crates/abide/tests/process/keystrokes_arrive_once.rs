@@ -42,7 +42,7 @@ fn keystrokes_arrive_once() {
             // A few lines ahead of what came back, so that some are always under way.
             let behind = written.len().saturating_sub(output.len());
             if ready && struck < kills && behind < 2_000 {
-                written.push_str(&format!("line {line}\n"));
+                written.extend(["line ", &line.to_string(), "\n"]);
                 line += 1;
             }
             while sent < written.len() {
@@ -61,5 +61,5 @@ fn keystrokes_arrive_once() {
         (line, struck)
     });
     println!("{struck} kills, {typed} lines typed");
-    assert!(typed as usize >= kills * 5, "only {typed} lines were typed over {kills} kills");
+    assert!(typed >= kills as u64 * 5, "only {typed} lines were typed over {kills} kills");
 }

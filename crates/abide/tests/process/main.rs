@@ -3,6 +3,9 @@
 //! Each test has a [`house::House`] of its own: directories, daemon, sessions. Nothing outside of it is touched, and
 //! what still lives in it at the end of the test is ended.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::print_stderr, reason = "a test that failed shows the daemon's log")]
+
 mod house;
 
 mod a_crash_changes_nothing;

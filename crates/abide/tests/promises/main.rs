@@ -1,6 +1,7 @@
 //! Promises of the whole program, kept by real processes: a file for each.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::print_stdout, reason = "a test that failed shows the daemon's log")]
 
 mod a_daemon_killed_under_a_window_is_not_noticed;
 mod a_keystroke_reaches_the_program_once;

@@ -153,7 +153,7 @@ const SAMPLES: [&str; 8] = [
 fn fuzzed(round: u32, random: &mut impl FnMut(usize) -> usize) -> (Vec<u8>, u32) {
     let mut bytes = Vec::new();
     let mut frames = 0;
-    if round % 4 != 0 {
+    if !round.is_multiple_of(4) {
         encode(1, &[SAMPLES[round as usize % 2].as_bytes()], &mut bytes);
     }
     for _ in 0..random(12) {
