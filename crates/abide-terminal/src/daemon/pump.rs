@@ -69,10 +69,9 @@ pub(super) async fn adopt(context: Context) {
         Err(super::link::Refused::Stale(epoch)) => context.hub.tell(Msg::Stale(epoch)).await,
         Err(super::link::Refused::Failed(error)) => {
             tracing::warn!(session = %context.session, %error, "the holder cannot be adopted");
-            context.gone(false).await;
-            // Nothing more comes from it; all that there is of its output is in the log.
             let head = ByteOffset(stream::written(&context.log).offset.0);
-            context.tell(Input::Drained { head, end: true }).await;
+            context.tell(Input::Drained { head, end: false }).await;
+            context.gone(false).await;
         }
     }
 }

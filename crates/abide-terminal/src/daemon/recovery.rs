@@ -251,8 +251,8 @@ impl Sessions {
         tokio::spawn(async move {
             end_left(&left).await;
             let gone = Gone { status: around.exit_status.map(|(status, _)| status), rebooted: false };
+            hub.tell(Msg::Session(id, Input::Drained { head, end: false })).await;
             hub.tell(Msg::Session(id, Input::Holder(HolderInput::Gone(gone)))).await;
-            hub.tell(Msg::Session(id, Input::Drained { head, end: true })).await;
         });
     }
 
@@ -283,10 +283,8 @@ impl Sessions {
                 }
                 head = stream::written(&log).offset.0;
             }
-            if exit.is_some() {
-                hub.tell(Msg::Session(id, Input::Holder(HolderInput::Gone(Gone { status, rebooted })))).await;
-            }
-            hub.tell(Msg::Session(id, Input::Drained { head: ByteOffset(head), end: true })).await;
+            hub.tell(Msg::Session(id, Input::Drained { head: ByteOffset(head), end: false })).await;
+            hub.tell(Msg::Session(id, Input::Holder(HolderInput::Gone(Gone { status, rebooted })))).await;
         });
     }
 }

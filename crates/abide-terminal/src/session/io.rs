@@ -187,7 +187,7 @@ pub enum HolderInput {
         /// As `waitpid` gave it.
         status: u32,
     },
-    /// There is no holder any more.
+    /// There is no holder any more, and all that it held is journalled ([`Input::Drained`] said how far).
     Gone(Gone),
 }
 

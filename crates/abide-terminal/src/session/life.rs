@@ -72,16 +72,18 @@ impl Session {
     }
 
     pub(super) fn holder_event(&mut self, now: Now, event: &HolderInput, out: &mut Vec<Output>) {
+        // One that was given up already is hung up once that is recorded.
+        let starting = self.facts.state() == State::Starting && !self.owes("exited");
         match *event {
             HolderInput::Adopted { .. } => self.adopted(now, event, out),
-            HolderInput::Started { pid, start_time } if self.facts.state() == State::Starting => {
+            HolderInput::Started { pid, start_time } if starting => {
                 self.start_by = None;
                 let record = self.facts.record();
                 let mark =
                     MarkKind::Started { incarnation: record.incarnation, pid, cols: record.cols, rows: record.rows };
                 self.report(Event::Started { pid, start_time }, Some(mark), Then::Nothing, out);
             }
-            HolderInput::Failed { step, errno } if self.facts.state() == State::Starting => {
+            HolderInput::Failed { step, errno } if starting => {
                 self.start_by = None;
                 let failure = Failure {
                     step: Step::from_number(step).unwrap_or(Step::Holder),
@@ -183,7 +185,7 @@ impl Session {
         }
     }
 
-    /// The holder has gone: its connection has ended, and a probe found none.
+    /// The holder has gone: its connection has ended, a probe found none, and all that it held is taken.
     fn holder_gone(&mut self, gone: Gone, out: &mut Vec<Output>) {
         self.holder = Holder::None;
         match self.facts.state() {
@@ -201,11 +203,15 @@ impl Session {
                     Some(status) => exit_of(status),
                     None => ExitKind::Lost(lost.as_str().to_owned()),
                 };
+                self.drained.1 = true;
                 self.exit(kind, Then::Refuse(WireError::holder_lost(lost)), out);
             }
-            State::Exited if self.drained.1 => self.finalize(out),
+            State::Exited => {
+                self.drained.1 = true;
+                self.finalize(out);
+            }
             State::Finalized if self.when_durable.is_empty() => out.push(Output::RemoveFiles),
-            State::Exited | State::Finalized => {}
+            State::Finalized => {}
         }
     }
 
@@ -244,9 +250,7 @@ impl Session {
     }
 
     pub(super) fn output_taken(&mut self, head: ByteOffset, end: bool, out: &mut Vec<Output>) {
-        // A holder that ended before its program was to start is followed by another one.
-        let ends = end && (self.facts.start_recorded || self.facts.state() > State::Starting);
-        self.drained = (head, self.drained.1 || ends);
+        self.drained = (head, self.drained.1 || end);
         if self.facts.state() == State::Exited && self.drained.1 {
             self.finalize(out);
         }

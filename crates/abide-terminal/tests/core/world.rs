@@ -419,6 +419,9 @@ impl<'a> World<'a> {
                 let ended = self.holder.as_ref().is_none_or(|holder| holder.program != Program::Runs);
                 assert!(kill.sigkill_at.is_some() || !self.hoping || ended, "given up without SIGKILL");
             }
+            Event::Finalized { .. } if self.adopted && record.started_at.is_some() => {
+                assert!(self.end_told, "output is still to come");
+            }
             Event::Removed { .. } => assert!(matches!(record.state, State::Exited | State::Finalized)),
             _ => {}
         }
@@ -596,12 +599,10 @@ impl<'a> World<'a> {
                 assert!(self.core.observers() <= LIMITS.observers_max.max(KINDS.len()));
                 if let Some((epoch, applied)) = attached.former {
                     assert_eq!(self.written.get(&epoch).copied().unwrap_or(0), applied.0, "former is exact");
-                    let later = self.written.range(epoch.next()..record.owner_epoch);
-                    assert_eq!(later.filter(|(_, applied)| **applied > 0).count(), 0, "former is the last one");
-                    let unread = self
-                        .holder
-                        .as_ref()
-                        .filter(|holder| (epoch.next()..record.owner_epoch).contains(&holder.epoch));
+                    let between = |at: OwnerEpoch| epoch < at && at < record.owner_epoch;
+                    let later = self.written.iter().filter(|(at, applied)| between(**at) && **applied > 0);
+                    assert_eq!(later.count(), 0, "former is the last one");
+                    let unread = self.holder.as_ref().filter(|holder| between(holder.epoch));
                     assert!(
                         unread.is_none_or(|holder| holder.applied.0 == 0),
                         "nobody told of what the holder has written"

@@ -255,6 +255,8 @@ impl World<'_> {
             State::Exited => Err("SESSION_EXITED"),
             State::Running if self.core.is_handing_over() => Ok(None),
             State::Running if !self.adopted => return,
+            // An epoch that the registry lost is still to be recorded: the input waits for the one behind it.
+            State::Running if self.holder.as_ref().is_some_and(|holder| holder.epoch > current) => Ok(None),
             State::Running if offset > end => Err("INPUT_GAP"),
             State::Running if offset + len > applied.0 + WINDOW => Err("INPUT_QUEUE_FULL"),
             State::Running => Ok(Some((end - offset).min(len))),
@@ -392,9 +394,9 @@ impl World<'_> {
         let Some(holder) = self.holder.as_mut().filter(|_| self.adopted) else { return false };
         if let Some(said) = holder.outbox.pop_front() {
             if matches!(said, HolderInput::Started { .. } | HolderInput::Failed { .. }) {
-                self.start_by = None;
+                let in_time = self.start_by.take().is_some_and(|by| self.now.boot_ms < by);
+                self.runs |= in_time && matches!(said, HolderInput::Started { .. });
             }
-            self.runs |= matches!(said, HolderInput::Started { .. }) && state == State::Starting;
             if let HolderInput::Ended { .. } = said
                 && state == State::Terminating
                 && !holder.others.is_empty()
@@ -420,23 +422,20 @@ impl World<'_> {
                 Program::Ended(known) => status.or(self.random.one_in(2).then_some(known)),
                 _ => None,
             };
-            self.lost = Some(Gone { status: told, rebooted: false });
+            (self.lost, self.rest_due) = (Some(Gone { status: told, rebooted: false }), true);
             self.adopted = false;
         }
     }
 
     fn rest_is_told(&mut self) -> bool {
-        if let Some(gone) = self.lost.take() {
-            self.hoping &= !self.idle();
-            self.feed(Input::Holder(HolderInput::Gone(gone)));
-            self.rest_due = true;
-            return true;
-        }
         if std::mem::take(&mut self.rest_due) {
-            self.feed(Input::Drained { head: ByteOffset(self.head), end: true });
+            self.feed(Input::Drained { head: ByteOffset(self.head), end: false });
             return true;
         }
-        false
+        let Some(gone) = self.lost.take() else { return false };
+        self.hoping &= !self.idle();
+        self.feed(Input::Holder(HolderInput::Gone(gone)));
+        true
     }
 
     fn output_is_taken(&mut self) -> bool {
@@ -610,11 +609,7 @@ impl World<'_> {
             }
             None => {
                 self.feed(Input::Recovered("unrecoverable", Some("HOLDER_LOST")));
-                if state < State::Exited {
-                    self.lost = Some(Gone { status: None, rebooted: false });
-                } else {
-                    self.rest_due = true;
-                }
+                (self.lost, self.rest_due) = (Some(Gone { status: None, rebooted: false }), true);
             }
         }
     }
