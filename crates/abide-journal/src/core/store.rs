@@ -7,7 +7,7 @@ use super::{LogState, LogView};
 use crate::disk::DiskSpace;
 use crate::entry::{AppendOptions, Appended};
 use crate::error::{Cause, Error};
-use crate::format::{BatchHeader, Echo, Kind, RecordHeader, SegmentHeader, Snapshot, SnapshotCheckpoint};
+use crate::format::{BLOCK_BYTES, BatchHeader, Echo, Kind, RecordHeader, SegmentHeader, Snapshot, SnapshotCheckpoint};
 use crate::options::LogOptions;
 use crate::position::{Incarnation, LogId, LogUid, Lsn, Position};
 use bytes::Bytes;
@@ -434,7 +434,7 @@ impl Store {
         self.retry_room = false;
         let size = self.settings.segment_bytes;
         let (target, from, to) = if !leaving && prepared < size && prepared < end + missing.max(STEP_BYTES) {
-            (segment, prepared, (end + missing).max(prepared) + STEP_BYTES)
+            (segment, prepared, ((end + missing).max(prepared) + STEP_BYTES).next_multiple_of(BLOCK_BYTES))
         } else if leaving || size - end < size / 2 {
             match self.stream.next {
                 None if self.limits().reached(self.roots.segments()) => {
