@@ -22,9 +22,13 @@ pub(crate) fn spawn(mut command: Command, size: Size) -> io::Result<(OwnedFd, Ch
     let name = rustix::pty::ptsname(&master, Vec::new())?;
     let slave = rustix::fs::open(&name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
     command.stdin(Stdio::from(slave.try_clone()?)).stdout(Stdio::from(slave.try_clone()?)).stderr(Stdio::from(slave));
-    // SAFETY: the closure makes two system calls, allocates nothing and takes no lock.
+    // SAFETY: the closure makes system calls alone (`signal` is async-signal-safe), allocates nothing and takes no lock.
     unsafe {
         command.pre_exec(|| {
+            // What this program was told to ignore (nohup, a shell's background) a program in a window does not.
+            for number in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGPIPE, libc::SIGTSTP] {
+                libc::signal(number, libc::SIG_DFL);
+            }
             rustix::process::setsid()?;
             rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
             Ok(())
