@@ -7,7 +7,7 @@ use super::{LogState, LogView};
 use crate::disk::DiskSpace;
 use crate::entry::{AppendOptions, Appended};
 use crate::error::{Cause, Error};
-use crate::format::{BatchHeader, Echo, Kind, RecordHeader, SegmentHeader, Snapshot, SnapshotCheckpoint};
+use crate::format::{BLOCK_BYTES, BatchHeader, Echo, Kind, RecordHeader, SegmentHeader, Snapshot, SnapshotCheckpoint};
 use crate::options::LogOptions;
 use crate::position::{Incarnation, LogId, LogUid, Lsn, Position};
 use bytes::Bytes;
@@ -404,6 +404,8 @@ impl Store {
             return;
         }
         self.update_space(now, out);
+        // Before the next batch is closed: it must not begin in a block that this sync covers.
+        self.advance_sync(out);
         self.close_batch(now, out);
         self.advance_closing(now, out);
         self.advance_index(out);
@@ -412,19 +414,16 @@ impl Store {
         self.update_space(now, out);
     }
 
+    /// While a batch is being written none is asked for: it may share a block with the one before it.
     fn advance_sync(&mut self, out: &mut Vec<Effect>) {
-        let written = self.written();
-        if self.wanted > self.durable && written > self.durable && !self.sync_in_flight {
+        let written = self.next_batch - 1;
+        let idle = !self.sync_in_flight && self.in_flight.is_none();
+        if self.wanted > self.durable && written > self.durable && idle {
             self.sync_in_flight = true;
             self.sync_asked = written;
             self.interval_due = None;
             out.push(Effect::Sync { segment: self.stream.segment, batch: written });
         }
-    }
-
-    /// The last batch in the page cache.
-    pub(super) fn written(&self) -> u64 {
-        self.next_batch - 1 - u64::from(self.in_flight.is_some())
     }
 
     fn advance_room(&mut self, out: &mut Vec<Effect>) {
@@ -435,7 +434,7 @@ impl Store {
         self.retry_room = false;
         let size = self.settings.segment_bytes;
         let (target, from, to) = if !leaving && prepared < size && prepared < end + missing.max(STEP_BYTES) {
-            (segment, prepared, (end + missing).max(prepared) + STEP_BYTES)
+            (segment, prepared, ((end + missing).max(prepared) + STEP_BYTES).next_multiple_of(BLOCK_BYTES))
         } else if leaving || size - end < size / 2 {
             match self.stream.next {
                 None if self.limits().reached(self.roots.segments()) => {

@@ -133,3 +133,37 @@ fn wherever_it_lies() {
     }
     assert!(tally.shortened > 0, "{tally:?}");
 }
+
+/// Two snapshots are kept, and all that either of them needs.
+#[test]
+fn one_good_snapshot_is_enough() {
+    let disk = Disk::new(1);
+    let journal = open(&disk, 1).expect("opens");
+    let create = |name: &str| journal.create_log(name, LogOptions::default()).wait().expect("created");
+    create("a");
+    for round in 0..12 {
+        let filler = create("filler");
+        for number in 1..=20 {
+            if round % 6 == 0 {
+                let log = journal.log("a").expect("there");
+                log.append(Entry::data(0, payload(round / 6 * 20 + number)), AppendOptions::default());
+            }
+            filler.append(Entry::data(0, vec![0; 8_000]), AppendOptions::default());
+        }
+        filler.drop_log().wait().expect("dropped");
+    }
+    journal.close().wait().expect("closed");
+    drop(journal);
+    disk.processes_die();
+    let segments = disk.list(Path::new("store/segments")).expect("a directory");
+    assert!(segments.len() < 20, "segments are freed: {segments:?}");
+    let indexes = disk.list(Path::new("store/index")).expect("a directory");
+    assert_eq!(indexes.len(), 2);
+    assert!(disk.flip_bit(&Path::new("store/index").join(&indexes[1]), 50, 1));
+    let journal = open(&disk, 2).expect("opens with the older one");
+    assert_eq!(read(&journal, "a", &mut Tally::default()), 40);
+    drop(journal);
+    disk.processes_die();
+    assert!(disk.flip_bit(&Path::new("store/index").join(&indexes[0]), 50, 1));
+    assert!(matches!(open(&disk, 3), Err(Error::Corrupt(_))), "neither can be read");
+}

@@ -36,6 +36,7 @@ struct Tally {
     copied: u64,
     diverged: u64,
     from_snapshots: u64,
+    blocks_torn: u64,
 }
 
 struct World {
@@ -260,6 +261,7 @@ fn run(seed: u64, tally: &mut Tally) -> u64 {
         }
     }
     tally.units += world.next_unit;
+    tally.blocks_torn += world.disk.counts().blocks_torn;
     // Whatever happened, the store opens in the end, and closes in order.
     world.disk.clear_faults();
     let journal = world.open(tally).expect("opens");
@@ -285,7 +287,15 @@ fn at_any_moment() {
     for acknowledged in tally.acknowledged {
         assert!(acknowledged > seeds, "too little was acknowledged: {tally:?}");
     }
-    for struck in [tally.units_lost, tally.acknowledged_lost, tally.diverged, tally.copied, tally.cut, tally.clean] {
+    for struck in [
+        tally.blocks_torn,
+        tally.units_lost,
+        tally.acknowledged_lost,
+        tally.diverged,
+        tally.copied,
+        tally.cut,
+        tally.clean,
+    ] {
         assert!(struck > seeds / 10, "too seldom: {tally:?}");
     }
     assert!(tally.from_snapshots > seeds / 10, "too few opens from a snapshot: {tally:?}");

@@ -168,6 +168,11 @@ impl Pump {
     async fn fill_hole(&mut self) -> Result<(), JournalError> {
         let end = stream::written(&self.context.log).offset.0;
         if self.next <= end {
+            // What the daemon before appended and did not come to acknowledge is acknowledged now.
+            let mut output = self.link.output();
+            let head = output.ring().mark().head;
+            output.ack(end.min(head));
+            drop(output);
             self.next = end;
             return Ok(());
         }

@@ -165,6 +165,12 @@ impl House {
         Stream::new(identity(client), self.address(), attach, WhenGone::Nearest)
     }
 
+    /// How many streams a session has.
+    pub(crate) fn streams(&self, session: &str) -> usize {
+        let inspected: serde_json::Value = serde_json::from_str(&self.ok(&["inspect", session])).unwrap();
+        inspected["streams"].as_array().map_or(0, Vec::len)
+    }
+
     /// A session's record.
     pub(crate) fn record(&self, session: &str) -> Record {
         let text = self.ok(&["inspect", session]);
