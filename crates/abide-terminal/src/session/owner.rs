@@ -163,7 +163,9 @@ impl Session {
             self.busy = Busy::Handing { until: now.boot_ms + HANDOVER_MS_MAX, former, then };
         } else {
             self.window = Window::new(self.facts.record().owner_epoch, InputOffset(0));
-            self.change_modes(former.as_ref(), None, out);
+            if !matches!(then, Then::GoOn) {
+                self.change_modes(former.as_ref(), None, out);
+            }
             self.then(now, then, out);
         }
     }
@@ -201,7 +203,10 @@ impl Session {
             Confirmed::Former(former) => former,
             Confirmed::No => None,
         };
-        self.change_modes(client.as_ref(), applied, out);
+        // A holder that is told again of the owner it has: nobody's mode changes.
+        if !matches!(then, Then::GoOn) {
+            self.change_modes(client.as_ref(), applied, out);
+        }
         self.then(now, then, out);
     }
 

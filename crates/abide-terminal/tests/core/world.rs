@@ -596,7 +596,6 @@ impl<'a> World<'a> {
                 let mode = if record.state < State::Exited { attach.mode } else { Mode::Observer };
                 assert_eq!(attached.mode, mode);
                 assert!(mode == Mode::Observer || record.owner.as_ref() == Some(&attach.client));
-                assert!(self.core.observers() <= LIMITS.observers_max.max(KINDS.len()));
                 if let Some((epoch, applied)) = attached.former {
                     assert_eq!(self.written.get(&epoch).copied().unwrap_or(0), applied.0, "former is exact");
                     let between = |at: OwnerEpoch| epoch < at && at < record.owner_epoch;
