@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 
 use abide_terminal::client::WhenGone;
 use abide_terminal::protocol::{Attach, Create, List, Mode, Release, SessionRef, Take, WindowSize, WireError};
-use abide_terminal::{Exit, ExitKind, Record, State, kill::Signal};
+use abide_terminal::{Exit, ExitKind, OwnerEpoch, Record, State, kill::Signal};
 use abide_wire::Code;
 
 use super::Outcome;
@@ -96,14 +96,14 @@ fn refuse_itself(record: &Record) -> Result<(), Failure> {
     }
 }
 
-/// Makes this client the owner.
-fn take_over(context: &mut Context, record: &Record, size: WindowSize) -> Result<(), WireError> {
+/// Makes this client the owner, and tells the epoch that began.
+fn take_over(context: &mut Context, record: &Record, size: WindowSize) -> Result<Option<OwnerEpoch>, WireError> {
     let WindowSize { cols, rows, .. } = size;
     let take = Take { session: SessionRef::Id(record.id), owner_epoch: None, cols, rows };
     match context.try_call(take) {
-        Ok(_) => Ok(()),
+        Ok(taken) => Ok(Some(taken.owner_epoch)),
         // Nothing to own, but everything to see.
-        Err(error) if error.code == Code::SessionExited => Ok(()),
+        Err(error) if error.code == Code::SessionExited => Ok(None),
         Err(error) => Err(error),
     }
 }

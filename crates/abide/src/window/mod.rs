@@ -22,7 +22,7 @@ use abide_terminal::client::{
     Address, Identity, Instant, StreamEnd, StreamEvent, StreamInput, StreamLink, StreamOutput, WhenGone,
 };
 use abide_terminal::protocol::{Attach, Attached, Mode, OwnershipChanged, WireError};
-use abide_terminal::{ByteOffset, Cause, ClientId, Exit};
+use abide_terminal::{ByteOffset, Cause, ClientId, Exit, OwnerEpoch};
 use abide_wire::Code;
 use bytes::{Buf, Bytes};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -69,8 +69,9 @@ pub(crate) struct Show<'a> {
     pub(crate) source: Source,
     /// The session's name, for lines to the user.
     pub(crate) name: &'a str,
-    /// Makes this client the owner, when an observer presses Enter; `None`: Enter does nothing.
-    pub(crate) take: Option<&'a mut dyn FnMut() -> Result<(), WireError>>,
+    /// Makes this client the owner, when an observer presses Enter, and tells the epoch; an ended program has none.
+    /// `None`: Enter does nothing.
+    pub(crate) take: Option<&'a mut dyn FnMut() -> Result<Option<OwnerEpoch>, WireError>>,
 }
 
 /// How it ended.
@@ -122,6 +123,9 @@ struct Window<'a> {
     /// Output on its way to the terminal.
     screen: Vec<Bytes>,
     stood: bool,
+    /// It took the session over in this epoch, which the stream has yet to tell: what is typed meanwhile is for the
+    /// program.
+    taking: Option<OwnerEpoch>,
     /// Whose session is looked at, until that was told.
     observes: Option<String>,
     told_away: bool,
@@ -153,6 +157,7 @@ impl<'a> Window<'a> {
             outputs: Vec::new(),
             screen: Vec::new(),
             stood: false,
+            taking: None,
             observes: None,
             told_away: false,
             leaving_since: None,
@@ -339,30 +344,48 @@ impl<'a> Window<'a> {
         }
     }
 
-    fn type_in(&mut self, bytes: &[u8]) {
-        if self.link.mode() == Mode::Observer && self.stood {
-            if bytes.iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
-                self.take_over();
+    fn type_in(&mut self, mut bytes: &[u8]) {
+        if self.observes() && self.taking.is_none() {
+            let Some(enter) = bytes.iter().position(|byte| matches!(byte, b'\r' | b'\n')) else { return };
+            bytes = bytes.get(enter + 1..).unwrap_or_default();
+            self.take_over();
+            if self.taking.is_none() {
+                return;
             }
-            return;
         }
         self.last_typed = bytes.last().copied().or(self.last_typed);
         self.typed.extend_from_slice(bytes);
         self.send_typed();
     }
 
+    /// Whether the session is known to be another's.
+    fn observes(&self) -> bool {
+        self.link.mode() == Mode::Observer && self.stood
+    }
+
     fn send_typed(&mut self) {
-        if !self.typed.is_empty() {
+        if !self.typed.is_empty() && self.taking.is_none() {
             let taken = self.link.write(&self.typed, &mut self.outputs);
             self.typed.drain(..taken);
         }
     }
 
     fn take_over(&mut self) {
-        if let Some(take) = &mut self.show.take
-            && let Err(error) = take()
-        {
-            self.tell(&format!("{error}"));
+        match &mut self.show.take {
+            Some(take) => match take() {
+                Ok(epoch) => self.taking = epoch,
+                Err(error) => {
+                    self.tell(&format!("{error}"));
+                }
+            },
+            None => {}
+        }
+    }
+
+    /// The epoch that was told: from that of the takeover on, what was typed goes to the program, or to nobody.
+    fn told_epoch(&mut self, epoch: OwnerEpoch) {
+        if self.taking.take_if(|taken| *taken <= epoch).is_some() && self.observes() {
+            self.typed.clear();
         }
     }
 
@@ -453,6 +476,7 @@ impl<'a> Window<'a> {
     fn attached(&mut self, attached: &Attached) {
         let again = std::mem::replace(&mut self.stood, true);
         self.told_away = false;
+        self.told_epoch(attached.owner_epoch);
         let answers = attached.mode == Mode::Owner && self.terminal.is_some();
         self.queries.attached(answers.then_some(attached.end_offset));
         if !again && attached.mode == Mode::Observer && self.terminal.is_some() {
@@ -466,6 +490,7 @@ impl<'a> Window<'a> {
     }
 
     fn owner_changed(&mut self, change: &OwnershipChanged) {
+        self.told_epoch(change.owner_epoch);
         if self.terminal.is_none() {
             return;
         }

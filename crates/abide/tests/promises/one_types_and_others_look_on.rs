@@ -20,12 +20,25 @@ fn until_enter_takes_over() {
     assert!(!first.screen().contains("ignored"));
 
     second.key(Key::Enter).unwrap();
-    first.wait_for("Enter takes over", SOON).unwrap();
     second.type_text("from the second\r").unwrap();
     second.wait_for("from the second\nfrom the second", SOON).unwrap();
+    first.wait_for("Enter takes over", SOON).unwrap();
     first.wait_for("from the second", SOON).unwrap();
     let record = place.session("build");
     assert_eq!((record.owner_epoch.0, record.observers), (2, 1), "{record:?}");
+}
+
+#[test]
+fn what_follows_the_enter_is_for_the_program() {
+    let place = Place::new();
+    let mut first = place.abide_window(&["run", "--name", "build", "--", "cat"]);
+    first.type_text("one\r").unwrap();
+    first.wait_for("one\none", SOON).unwrap();
+    let mut second = place.abide_window(&["attach", "build"]);
+    second.wait_for("Enter takes over", SOON).unwrap();
+    second.type_text("dropped\rat once\r").unwrap();
+    second.wait_for("at once\nat once", SOON).unwrap();
+    assert!(!second.screen().contains("dropped"));
 }
 
 #[test]
