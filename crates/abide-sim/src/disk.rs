@@ -29,6 +29,8 @@ pub enum Fault {
 pub struct Counts {
     /// Calls that change something or sync.
     pub calls: u64,
+    /// Files opened by name.
+    pub opens: u64,
     /// Planned faults that struck.
     pub faults: u64,
     /// Units of 512 bytes that a power loss took back.
@@ -167,8 +169,9 @@ impl Disk {
 
     /// Opens a file.
     pub fn open(&self, path: &Path) -> io::Result<File> {
-        let state = self.state();
+        let mut state = self.state();
         state.alive()?;
+        state.counts.opens += 1;
         let id = *state.names.get(path).ok_or(ErrorKind::NotFound)?;
         Ok(File { disk: self.clone(), id })
     }

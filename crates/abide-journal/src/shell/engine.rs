@@ -368,7 +368,7 @@ impl Helper {
         let run = move || {
             for job in queue {
                 if let Some(event) = shared.carry_out(&job) {
-                    shared.send(Message::Event(event));
+                    shared.report(event);
                 }
             }
         };

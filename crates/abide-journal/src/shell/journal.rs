@@ -52,8 +52,9 @@ impl Journal {
         clock: Arc<dyn Clock>,
         mut options: Options,
     ) -> Result<(Self, RecoveryReport), Error> {
-        let Opened { store, views, report, lock, random } = open(disk.as_ref(), &mut options)?;
+        let Opened { store, views, report, file, lock, random } = open(disk.as_ref(), &mut options)?;
         let shared = Arc::new(Shared::new(disk, clock, &options, lock, random));
+        shared.keep_file(file.0, file.1);
         let mut engine = Engine::new(&shared, store, views);
         if options.threads {
             engine.start_helpers(&shared);

@@ -2,7 +2,7 @@
 
 use super::io::{write_whole, write_zeros};
 use super::paths::{Paths, number, temporary};
-use super::shared::Random;
+use super::shared::{Random, SegmentFile};
 use crate::core::{Effect, Replayed, Settings, Store, StreamEnd};
 use crate::disk::{Disk, File, Lock};
 use crate::error::Error;
@@ -11,6 +11,7 @@ use crate::options::Options;
 use crate::position::Incarnation;
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
+use std::sync::Arc;
 
 /// What an open found and did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub(super) struct Opened {
     pub(super) store: Store,
     pub(super) views: Vec<Effect>,
     pub(super) report: RecoveryReport,
+    /// The segment that this open writes.
+    pub(super) file: (u64, SegmentFile),
     pub(super) lock: Lock,
     pub(super) random: Random,
 }
@@ -57,10 +60,11 @@ pub(super) fn open(disk: &dyn Disk, options: &mut Options) -> Result<Opened, Err
     let (replayed, root, index_batch) = opening.root()?;
     let found = opening.replay(replayed, root)?;
     let salt = random.salt().map_err(|error| Error::disk("getrandom", &opening.paths.dir, error))?;
-    let (replayed, end, report) = opening.begin(found, index_batch, salt)?;
+    let (replayed, end, file, report) = opening.begin(found, index_batch, salt)?;
+    let file = (end.segment, SegmentFile { file, salt });
     let (store, views) = replayed.begin(end);
     let report = RecoveryReport { logs: views.len(), ..report };
-    Ok(Opened { store, views, report, lock, random })
+    Ok(Opened { store, views, report, file, lock, random })
 }
 
 fn check_options(options: &Options) -> Result<(), Error> {
@@ -358,7 +362,7 @@ impl Opening<'_> {
         found: FoundTail,
         index_batch: u64,
         salt: u32,
-    ) -> Result<(Replayed, StreamEnd, RecoveryReport), Error> {
+    ) -> Result<(Replayed, StreamEnd, Arc<dyn File>, RecoveryReport), Error> {
         let FoundTail { mut replayed, image, tail, proven, proven_batch, clean, batches, cut_bytes, incarnation } =
             found;
         for path in std::mem::take(&mut self.junk) {
@@ -418,7 +422,7 @@ impl Opening<'_> {
             copied_bytes: copied,
             logs: 0,
         };
-        Ok((replayed, end, report))
+        Ok((replayed, end, file, report))
     }
 
     fn image(&self, segment: u64) -> Result<Vec<u8>, Error> {
