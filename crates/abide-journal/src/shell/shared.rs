@@ -267,6 +267,21 @@ impl Shared {
         }
     }
 
+    /// A log begins to exist for callers.
+    pub(crate) fn register(&self, id: LogId, view: Arc<LogView>) -> Arc<LogShared> {
+        let log = Arc::new(LogShared {
+            id,
+            uid: view.uid,
+            name: Arc::clone(&view.name),
+            view: Watch::new(Some(view)),
+            cache: LogCache::default(),
+        });
+        let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
+        registry.by_name.insert(Arc::clone(&log.name), id);
+        registry.by_id.insert(id, Arc::clone(&log));
+        log
+    }
+
     pub(crate) fn logs(&self) -> Vec<Arc<LogShared>> {
         let registry = self.registry.read().unwrap_or_else(PoisonError::into_inner);
         registry.by_name.values().filter_map(|id| registry.by_id.get(id)).cloned().collect()
