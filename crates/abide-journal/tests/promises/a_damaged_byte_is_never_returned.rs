@@ -18,7 +18,7 @@ const SEGMENT: &str = "store/segments/0000000000000001.seg";
 
 fn open_reporting(disk: &Disk, seed: u64) -> Result<(Journal, RecoveryReport), Error> {
     let seams = (Arc::new(SimDisk(disk.clone())), Arc::new(SimClock(Clock::default())));
-    Journal::open(seams.0, seams.1, options(seed))
+    Journal::open(seams.0, seams.1, Options { compact_live_ratio: 0.0, ..options(seed) })
 }
 
 fn open(disk: &Disk, seed: u64) -> Result<Journal, Error> {
@@ -34,7 +34,7 @@ fn payload(number: u64) -> Vec<u8> {
 fn store(closed: bool, on_damage: OnDamage) -> Disk {
     let (disk, clock) = (Disk::new(1), Clock::default());
     let seams = (Arc::new(SimDisk(disk.clone())), Arc::new(SimClock(clock.clone())));
-    let (journal, _) = Journal::open(seams.0, seams.1, options(1)).expect("opens");
+    let (journal, _) = Journal::open(seams.0, seams.1, Options { compact_live_ratio: 0.0, ..options(1) }).expect("opens");
     let logs = LOGS.map(|name| {
         let options = LogOptions { on_damage, durability: Durability::Os, ..LogOptions::default() };
         journal.create_log(name, options).wait().expect("created")

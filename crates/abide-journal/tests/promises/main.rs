@@ -2,10 +2,12 @@
 
 #![expect(clippy::expect_used, reason = "tests state what must hold")]
 
+mod a_crash_at_any_call_changes_nothing;
 mod a_damaged_byte_is_never_returned;
 mod a_failed_disk_poisons_the_store;
 mod a_full_store_recovers;
 mod a_killed_writer_loses_nothing_acknowledged;
+mod a_pin_holds_what_it_names;
 mod a_small_append_is_one_write;
 mod one_process_has_the_store;
 mod power_loss_takes_only_what_was_not_synced;
