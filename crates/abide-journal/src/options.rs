@@ -40,6 +40,8 @@ pub struct Options {
     pub compact_live_ratio: f64,
     /// Speed of compaction.
     pub compact_bytes_per_s: u64,
+    /// Speed of a scrub, for whoever runs one.
+    pub scrub_bytes_per_s: u64,
     /// Length of the pieces of a checkpoint file that are digested.
     pub chunk_bytes: u64,
     /// Records of one log within a window of this many bytes share one entry of the index.
@@ -91,6 +93,7 @@ impl Options {
             spare_segments: 1,
             compact_live_ratio: 0.5,
             compact_bytes_per_s: 32 << 20,
+            scrub_bytes_per_s: 4 << 20,
             chunk_bytes: 256 << 10,
             extent_bytes: 64 << 10,
             checkpoint_inline_bytes_max: 1 << 20,

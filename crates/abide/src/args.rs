@@ -66,6 +66,9 @@ pub(crate) enum Command {
     /// Stop the daemon; sessions go on
     #[command(after_help = "Example: abide stop")]
     Stop(Stop),
+    /// Look at the journal of a daemon that does not run
+    #[command(after_help = "Example: abide journal ls")]
+    Journal(Journal),
     /// Own a pseudo-terminal; started by the daemon
     #[command(hide = true)]
     Hold,
@@ -191,6 +194,59 @@ pub(crate) struct Inspect {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Journal {
+    /// The store; without it, the configured one
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: JournalCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum JournalCommand {
+    /// List logs
+    #[command(after_help = "Example: abide journal ls -o json")]
+    Ls,
+    /// Tell all about a log, as JSON
+    #[command(after_help = "Example: abide journal inspect terminal/registry")]
+    Inspect {
+        /// Its name
+        log: String,
+    },
+    /// Print the records of a log, one JSON object a line
+    #[command(after_help = "Example: abide journal read terminal/registry --from 100")]
+    Read {
+        /// Its name
+        log: String,
+        /// The first record
+        #[arg(long, value_name = "LSN")]
+        from: Option<u64>,
+        /// Print the bytes of the stream instead
+        #[arg(long)]
+        bytes: bool,
+    },
+    /// Look for damage; exit status 1 if there is any
+    #[command(after_help = "Example: abide journal verify --deep")]
+    Verify {
+        /// Read every record and checkpoint
+        #[arg(long)]
+        deep: bool,
+    },
+    /// Read every record and checkpoint, and note what is damaged
+    #[command(after_help = "Example: abide journal scrub")]
+    Scrub,
+    /// Take a damage as a permanent gap, so that its log can be used again
+    #[command(after_help = "Example: abide journal accept-loss documents 100-104")]
+    AcceptLoss {
+        /// The log
+        log: String,
+        /// First and last record, as `inspect` shows them
+        #[arg(value_name = "A-B", value_parser = range)]
+        range: (u64, u64),
+    },
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Restart {
     /// The program of the new daemon; without it, the one that runs
     #[arg(long, value_name = "PATH")]
@@ -210,6 +266,12 @@ fn pair(text: &str) -> Result<(String, String), String> {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("must be NAME=VALUE".to_owned()),
     }
+}
+
+/// `100-104`.
+fn range(text: &str) -> Result<(u64, u64), String> {
+    let bounds = text.split_once('-').and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
+    bounds.ok_or_else(|| "must be two record numbers, such as 100-104".to_owned())
 }
 
 /// `500ms`, `30s`, `2m`, `1h`.

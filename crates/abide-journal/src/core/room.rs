@@ -2,7 +2,7 @@
 
 use super::batch::LAST_ROOM_BYTES;
 use super::space::SpaceState;
-use super::store::{Effect, Now, Request, Store, Stream};
+use super::store::{Effect, Now, Request, Store, Stream, TicketId};
 use crate::disk::DiskSpace;
 use crate::error::Error;
 use crate::format::BLOCK_BYTES;
@@ -85,12 +85,24 @@ impl Store {
         }
         if self.no_room
             && !waits
-            && let Some((ticket, _)) = self.queue.pop_front()
+            && let Some((ticket, request)) = self.queue.pop_front()
         {
             self.stream.leaving = false;
             self.stream.missing = 0;
-            out.push(Effect::Reply { ticket, result: Err(Error::Full) });
+            self.refuse(ticket, &request, out);
         }
+    }
+
+    fn refuse(&mut self, ticket: TicketId, request: &Request, out: &mut Vec<Effect>) {
+        match request {
+            Request::Move(_) => self.compacting = None,
+            Request::AddFile { log, checkpoint } => {
+                self.files.remove(&(*log, checkpoint.lsn));
+                self.unlinked.push((*log, checkpoint.lsn));
+            }
+            _ => {}
+        }
+        out.push(Effect::Reply { ticket, result: Err(Error::Full) });
     }
 
     /// Segments that may be made without passing `bytes_max`.
@@ -221,7 +233,7 @@ impl Store {
                 if self.claim(&request) > Claim::Ordinary {
                     self.queue.push_back((ticket, request));
                 } else {
-                    out.push(Effect::Reply { ticket, result: Err(Error::Full) });
+                    self.refuse(ticket, &request, out);
                 }
             }
         } else {

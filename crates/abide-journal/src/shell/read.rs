@@ -150,7 +150,9 @@ impl<'a> Reader<'a> {
                 return None;
             }
             let index = records.partition_point(passed);
-            Some(records.get(index).map_or(view.written.lsn, Record::lsn).min(view.written.lsn))
+            // What was trimmed may still be cached.
+            let found = records.get(index).map_or(view.written.lsn, Record::lsn);
+            Some(found.clamp(view.base.lsn, view.written.lsn))
         });
         if let Some(lsn) = cached {
             return Ok(lsn);

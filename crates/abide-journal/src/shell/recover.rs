@@ -301,18 +301,24 @@ impl<'a> Opening<'a> {
                 _ => self.junk.push(path),
             }
         }
+        stream.replayed.reserve_exists(self.length(&self.paths.reserve()).unwrap_or(0));
+        for path in std::mem::take(&mut self.junk) {
+            self.disk.remove(&path).map_err(|error| Error::disk("remove", &path, error))?;
+        }
+        Ok(())
+    }
+
+    /// Files of checkpoints that nothing refers to go, once what says so is durable.
+    fn remove_orphans(&self, stream: &Stream) -> Result<(), Error> {
         let dir = self.paths.checkpoints();
         for name in self.disk.list(&dir).map_err(|error| Error::disk("list", &dir, error))? {
             let of = name.split_once('-').and_then(|(log, lsn)| {
                 Some((u64::from_str_radix(log, 16).ok()?, u64::from_str_radix(lsn.strip_suffix(".ckpt")?, 16).ok()?))
             });
             if !of.is_some_and(|(log, lsn)| stream.replayed.is_checkpoint_file(LogId(log), lsn)) {
-                self.junk.push(dir.join(name));
+                let path = dir.join(name);
+                self.disk.remove(&path).map_err(|error| Error::disk("remove", &path, error))?;
             }
-        }
-        stream.replayed.reserve_exists(self.length(&self.paths.reserve()).unwrap_or(0));
-        for path in std::mem::take(&mut self.junk) {
-            self.disk.remove(&path).map_err(|error| Error::disk("remove", &path, error))?;
         }
         Ok(())
     }
@@ -380,6 +386,7 @@ impl<'a> Opening<'a> {
         file.sync_data().map_err(failed("sync"))?;
         let dir = self.paths.segments();
         self.disk.sync_dir(&dir).map_err(|error| Error::disk("sync", &dir, error))?;
+        self.remove_orphans(stream)?;
         stream.image = Vec::new();
         stream.report.incarnation = incarnation;
         stream.report.copied_bytes = copied;

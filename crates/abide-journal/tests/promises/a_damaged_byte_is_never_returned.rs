@@ -34,7 +34,8 @@ fn payload(number: u64) -> Vec<u8> {
 fn store(closed: bool, on_damage: OnDamage) -> Disk {
     let (disk, clock) = (Disk::new(1), Clock::default());
     let seams = (Arc::new(SimDisk(disk.clone())), Arc::new(SimClock(clock.clone())));
-    let (journal, _) = Journal::open(seams.0, seams.1, Options { compact_live_ratio: 0.0, ..options(1) }).expect("opens");
+    let (journal, _) =
+        Journal::open(seams.0, seams.1, Options { compact_live_ratio: 0.0, ..options(1) }).expect("opens");
     let logs = LOGS.map(|name| {
         let options = LogOptions { on_damage, durability: Durability::Os, ..LogOptions::default() };
         journal.create_log(name, options).wait().expect("created")

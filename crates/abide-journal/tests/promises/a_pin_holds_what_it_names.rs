@@ -3,7 +3,8 @@
 
 use crate::simulated::{SimClock, SimDisk, cases, options, with_meddling};
 use abide_journal::{
-    AppendOptions, Content, Entry, Error, Journal, Level, Log, LogOptions, Lsn, Options, PinStatus, ReadLimit, Retention,
+    AppendOptions, Content, Entry, Error, Journal, Level, Log, LogOptions, Lsn, Options, PinStatus, ReadLimit,
+    Retention,
 };
 use abide_sim::{Clock, Disk, Rng};
 use std::cell::Cell;
@@ -54,7 +55,7 @@ fn run(seed: u64, tally: &mut Tally) {
             for _ in 0..rng.below(6) {
                 let index = rng.index(3);
                 let info = logs[index].info().expect("there");
-                if rng.percent(30) {
+                if rng.percent(50) {
                     let keep = info.next.lsn.get().saturating_sub(10 + rng.below(20)).max(1);
                     logs[index].trim(Lsn::new(keep).expect("not 0")).wait().expect("trimmed");
                 } else {
@@ -69,7 +70,9 @@ fn run(seed: u64, tally: &mut Tally) {
     for _ in 0..20 {
         let index = rng.index(3);
         let info = logs[index].info().expect("there");
-        let from = info.base.lsn.get() + rng.below(info.next.lsn.get() - info.base.lsn.get());
+        // Often near the base, which is about to move.
+        let kept = info.next.lsn.get() - info.base.lsn.get();
+        let from = info.base.lsn.get() + rng.below(if rng.percent(70) { kept.min(3) } else { kept });
         let (mut work, count) = (work.clone(), Rc::clone(&meddled));
         let meddle = move || {
             count.set(count.get() + 1);
@@ -113,7 +116,10 @@ fn against_trims_and_reuse() {
     }
     println!("Tally {tally:?}");
     assert!(tally.schedules > 66 * seeds && tally.read > 30 * seeds, "{tally:?}");
-    assert!(tally.trimmed > 20 && tally.held > seeds && tally.freed > seeds && tally.reused > seeds, "{tally:?}");
+    assert!(
+        tally.trimmed > seeds / 5 && tally.held > seeds && tally.freed > seeds && tally.reused > seeds,
+        "{tally:?}"
+    );
 }
 
 #[test]

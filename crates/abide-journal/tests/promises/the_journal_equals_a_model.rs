@@ -505,7 +505,9 @@ impl World {
         match log.pin(Lsn::new(lsn), "model").wait() {
             Ok(pin) => {
                 assert!(lsn + 1 >= model.base());
-                assert!(log.info().expect("there").pins.iter().any(|(owner, at)| owner == "model" && at.get() == lsn + 1));
+                assert!(
+                    log.info().expect("there").pins.iter().any(|(owner, at)| owner == "model" && at.get() == lsn + 1)
+                );
                 self.pins.push((pin, model.created, lsn + 1));
                 tally.pinned += 1;
             }
@@ -522,7 +524,8 @@ impl World {
         let Some((name, log)) = self.some_log() else { return };
         let model = self.model.get_mut(name).expect("exists");
         let lsn = 1 + self.rng.below(model.next());
-        let held = self.pins.iter().filter(|(_, created, _)| *created == model.created).map(|(_, _, keeps)| *keeps).min();
+        let held =
+            self.pins.iter().filter(|(_, created, _)| *created == model.created).map(|(_, _, keeps)| *keeps).min();
         let expected = lsn.min(held.unwrap_or(u64::MAX)).max(model.base());
         let base = log.trim(Lsn::new(lsn).expect("not 0")).wait().expect("trimmed");
         model.base = usize::try_from(expected - 1).expect("an index");

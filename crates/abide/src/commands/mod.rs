@@ -2,6 +2,7 @@
 
 mod attach;
 mod daemon;
+mod journal;
 mod kill;
 mod logs;
 mod run;
@@ -14,6 +15,7 @@ use crate::failure::Failure;
 
 pub(crate) use attach::attach;
 pub(crate) use daemon::{restart, stop};
+pub(crate) use journal::journal;
 pub(crate) use kill::kill;
 pub(crate) use logs::logs;
 pub(crate) use run::run;

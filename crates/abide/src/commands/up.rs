@@ -78,7 +78,7 @@ fn background(state: &Path, options: &Options) -> Outcome {
 }
 
 /// The configuration: file, then environment.
-fn configuration() -> Result<Options, Failure> {
+pub(super) fn configuration() -> Result<Options, Failure> {
     let home = Account::of_user(rustix::process::getuid().as_raw());
     let home = home.map_err(|error| Failure::system("the password database", &error))?.home;
     let path = options::file_path(|name| std::env::var_os(name), &home);
@@ -91,6 +91,25 @@ fn configuration() -> Result<Options, Failure> {
     Options::load(file, std::env::vars_os(), []).map_err(|error| Failure::usage(error.to_string()))
 }
 
+/// The options of a store in `dir`.
+pub(super) fn journal_options(journal: &options::Journal, dir: PathBuf) -> abide_journal::Options {
+    let number = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    abide_journal::Options {
+        segment_bytes: journal.segment_bytes,
+        record_bytes_max: journal.record_bytes_max,
+        append_bytes_max: journal.append_bytes_max,
+        queue_bytes_max: number(journal.queue_bytes_max),
+        tail_cache_bytes: number(journal.tail_cache_bytes),
+        sync_interval_ms: journal.sync_interval_ms,
+        index_interval_bytes: journal.index_interval_bytes,
+        checkpoint_inline_bytes_max: journal.checkpoint_inline_bytes_max,
+        disk_reserve_bytes: journal.disk_reserve_bytes,
+        bytes_max: journal.bytes_max,
+        logs_max: journal.logs_max as usize,
+        ..abide_journal::Options::new(dir)
+    }
+}
+
 /// Collects what a daemon is started with, and makes this process one that programs do not notice.
 fn prepare(up: &args::Up, options: Options, state: PathBuf) -> Result<Start, Failure> {
     log_to_stderr();
@@ -100,23 +119,9 @@ fn prepare(up: &args::Up, options: Options, state: PathBuf) -> Result<Start, Fai
     };
     be_a_daemon(&found, options.terminal.oom_score_adj);
     let journal = options.journal;
-    let number = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     let dir = journal.dir.clone().unwrap_or_else(|| state.join("journal"));
     Ok(Start {
-        journal: abide_journal::Options {
-            segment_bytes: journal.segment_bytes,
-            record_bytes_max: journal.record_bytes_max,
-            append_bytes_max: journal.append_bytes_max,
-            queue_bytes_max: number(journal.queue_bytes_max),
-            tail_cache_bytes: number(journal.tail_cache_bytes),
-            sync_interval_ms: journal.sync_interval_ms,
-            index_interval_bytes: journal.index_interval_bytes,
-            checkpoint_inline_bytes_max: journal.checkpoint_inline_bytes_max,
-            disk_reserve_bytes: journal.disk_reserve_bytes,
-            bytes_max: journal.bytes_max,
-            logs_max: journal.logs_max as usize,
-            ..abide_journal::Options::new(dir)
-        },
+        journal: journal_options(&journal, dir),
         options: options.terminal,
         state_dir: state,
         runtime_dir: std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from),
