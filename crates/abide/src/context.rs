@@ -58,7 +58,9 @@ impl Context {
         let client_id = draw_client_id()?;
         let client = {
             let _inside = runtime.enter();
-            Client::new(identity(client_id.clone())?, address(&socket, starts.then_some(config.as_deref())))
+            let address = address(&socket, config.as_deref());
+            let start = address.start.filter(|_| starts);
+            Client::new(identity(client_id.clone())?, Address { start, ..address })
         };
         let (quiet, timeout) = (global.quiet, global.timeout);
         Ok(Self { options, socket, quiet, config, client_id, timeout, runtime, client })
@@ -96,7 +98,7 @@ impl Context {
 
     /// Where streams connect; a daemon that is lost is started again.
     pub(crate) fn address(&self) -> Address {
-        address(&self.socket, Some(self.config.as_deref()))
+        address(&self.socket, self.config.as_deref())
     }
 
     /// All sessions that fit, page by page.
@@ -150,13 +152,11 @@ fn identity(client_id: ClientId) -> Result<Identity, Failure> {
     Ok(Identity { client_id, program: Some(program), seed: u128::from_ne_bytes(seed), may_start: true })
 }
 
-/// `starts`: whether a daemon is started where none runs, and with which configuration.
-fn address(socket: &Path, starts: Option<Option<&Path>>) -> Address {
-    let start = starts.map(|config| {
-        let config = config.map(Path::to_owned);
-        Arc::new(move || ask_for_daemon(config.as_deref())) as _
-    });
-    Address { socket: socket.to_owned(), start }
+/// Where the daemon is, and how one is started that goes by this file.
+fn address(socket: &Path, config: Option<&Path>) -> Address {
+    let config = config.map(Path::to_owned);
+    let start = move || ask_for_daemon(config.as_deref());
+    Address { socket: socket.to_owned(), start: Some(Arc::new(start)) }
 }
 
 /// Has a daemon started by `abide up`, which ends when it serves: so the daemon is nobody's child, and this program may

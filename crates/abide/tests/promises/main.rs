@@ -20,6 +20,7 @@ mod a_session_survives_its_daemon;
 mod a_wish_that_cannot_be_met_leaves_nothing;
 mod commands_answer_as_documented;
 mod commands_follow_the_configuration;
+mod every_code_that_can_be_met_is_met;
 mod keystrokes_arrive_once;
 mod one_daemon_serves;
 mod one_types_and_others_look_on;
