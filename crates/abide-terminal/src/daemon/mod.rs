@@ -26,6 +26,7 @@ mod requests;
 mod screens;
 mod sessions;
 mod shared;
+mod socket;
 mod upgrade;
 mod view;
 mod viewer;
@@ -247,7 +248,9 @@ impl Daemon {
         let accepting = tokio::spawn(connection::accept(accepting.map_err(os("socket"))?, hub.clone()));
         end_by_signal(hub.clone())?;
         ready(daemon_epoch);
-        let (stop, lock) = sessions.run(messages).await;
+        // A task among the others: the runtime looks for news outside before each turn of its first one.
+        let sessions = tokio::spawn(sessions.run(messages));
+        let (stop, lock) = sessions.await.map_err(|error| os("sessions")(error.into()))?;
         accepting.abort();
         // What was said last still goes out; whoever does not read it learns from the end of the connection.
         connection::let_go(&hub, GOODBYE_TIME).await;

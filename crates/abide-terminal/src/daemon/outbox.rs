@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use tokio::net::UnixStream;
 use tokio::sync::Notify;
+
+use super::socket::Socket;
 
 /// Slices that go out in one system call.
 const SLICES_MAX: usize = 64;
@@ -18,7 +19,7 @@ pub(super) struct Outbox(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    socket: Arc<UnixStream>,
+    socket: Arc<Socket>,
     queue: Mutex<Queue>,
     /// Something was queued, or the outbox was closed.
     work: Notify,
@@ -58,7 +59,7 @@ enum State {
 }
 
 impl Outbox {
-    pub(super) fn new(socket: Arc<UnixStream>, limits: Limits) -> Self {
+    pub(super) fn new(socket: Arc<Socket>, limits: Limits) -> Self {
         let shared = Shared { socket, queue: Mutex::default(), work: Notify::new(), room: Notify::new(), limits };
         Self(Arc::new(shared))
     }
@@ -168,11 +169,7 @@ impl Outbox {
             *place = IoSlice::new(slice);
             count += 1;
         }
-        let written = match self.0.socket.try_write_vectored(&slices[..count]) {
-            Ok(written) => written,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
-            Err(error) => return Err(error),
-        };
+        let written = self.0.socket.write(&slices[..count])?;
         let above = queue.bytes > self.0.limits.low;
         queue.bytes -= written;
         let mut rest = written;

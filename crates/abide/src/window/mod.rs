@@ -371,12 +371,12 @@ impl<'a> Window<'a> {
     }
 
     fn take_over(&mut self) {
-        match self.show.take.as_mut().map(|take| take()) {
-            Some(Ok(epoch)) => self.taking = epoch,
-            Some(Err(error)) => {
+        let Some(take) = &mut self.show.take else { return };
+        match take() {
+            Ok(epoch) => self.taking = epoch,
+            Err(error) => {
                 self.tell(&format!("{error}"));
             }
-            None => {}
         }
     }
 

@@ -4,11 +4,12 @@
 use std::fs;
 use std::time::Instant;
 
+use abide_terminal::ExitKind;
 use abide_terminal::client::{StreamEnd, StreamEvent};
 use abide_terminal::protocol::Mode;
 use tokio::time::timeout;
 
-use crate::harness::{BEGINNING, Lines, Place, SOON};
+use crate::harness::{BEGINNING, Lines, Place, SOON, ends_within};
 
 const MIB: u64 = 1 << 20;
 
@@ -26,7 +27,8 @@ fn a_full_store_stops_programs_and_loses_nothing() {
     let stop = place.work().join("stop");
     let until = stop.display();
     place.session("flood", &format!("i=0; while [ ! -e {until} ]; do seq $i $((i+9999)); i=$((i+10000)); done"));
-    place.session("typed", "stty -echo; exec cat");
+    place.session("stubborn", "trap '' HUP TERM; echo $$ > pid; while :; do sleep 1000; done");
+    let stubborn = place.pid_in("pid");
     // One that is accepted just before there is no room left has no answer before there is some again.
     let create = || {
         let output = place.run(&["--timeout", "1s", "run", "-d", "--", "true"]);
@@ -46,6 +48,12 @@ fn a_full_store_stops_programs_and_loses_nothing() {
     assert!(place.ok(&["ls"]).contains("flood"), "a list needs no room");
     assert!(place.run(&["logs", "--tail", "5", "flood"]).stdout.len() > 5, "nor does looking back");
     assert!(create().contains("JOURNAL_FULL"));
+
+    // A kill needs room for its record only; its signals are sent without.
+    let killed = place.run(&["kill", "--grace", "200ms", "stubborn"]);
+    let errors = String::from_utf8_lossy(&killed.stderr);
+    assert!(killed.status.success() || errors.contains("JOURNAL_FULL"), "{errors}");
+    assert!(ends_within(stubborn, SOON), "it is gone while the store is full");
 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let mut stream = place.stream("reader", "flood", Mode::Observer, BEGINNING);
@@ -76,6 +84,7 @@ fn a_full_store_stops_programs_and_loses_nothing() {
     assert_eq!(place.record("flood").pid, full.pid, "the same program");
     place.ok(&["rm", "ballast"]);
     place.wait_output("flood", full_end + 100_000);
+    assert_eq!(place.wait_end("stubborn").exit.unwrap().kind, ExitKind::Signal("SIGKILL".to_owned()));
     fs::write(&stop, "").unwrap();
     let seen = runtime.block_on(reading).unwrap();
     let record = place.record("flood");

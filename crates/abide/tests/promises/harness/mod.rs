@@ -12,7 +12,7 @@ use std::time::Duration;
 pub(crate) use client::{BEGINNING, inspect};
 pub(crate) use lines::{Dice, Lines};
 pub(crate) use place::{ABIDE, Place};
-pub(crate) use process::{arguments, ends_within, is_alive, kill, signal, wait_in};
+pub(crate) use process::{arguments, ends_within, is_alive, kill, parent, signal, wait_in};
 pub(crate) use wire::{Peer, hello};
 
 /// How long anything here may take that takes no time to speak of.
