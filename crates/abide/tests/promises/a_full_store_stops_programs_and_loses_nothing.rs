@@ -9,7 +9,7 @@ use abide_terminal::client::{StreamEnd, StreamEvent};
 use abide_terminal::protocol::Mode;
 use tokio::time::timeout;
 
-use crate::harness::{BEGINNING, Lines, Place, SOON, ends_within};
+use crate::harness::{BEGINNING, Lines, Peer, Place, SOON, ends_within, hello};
 
 const MIB: u64 = 1 << 20;
 
@@ -27,7 +27,11 @@ fn a_full_store_stops_programs_and_loses_nothing() {
     let stop = place.work().join("stop");
     let until = stop.display();
     place.session("flood", &format!("i=0; while [ ! -e {until} ]; do seq $i $((i+9999)); i=$((i+10000)); done"));
-    place.session("stubborn", "trap '' HUP TERM; echo $$ > pid; while :; do sleep 1000; done");
+    let mut owner = Peer::greeted(&place, &hello("owner", "control"));
+    let file = place.work().join("pid");
+    let script = format!("trap '' HUP TERM; echo $$ > {}; while :; do sleep 1000; done", file.display());
+    let create = r#"{"type":"create","id":"1","name":"stubborn","cols":80,"rows":24,"command":"sh","args":["-c","#;
+    assert_eq!(owner.ask(&format!("{create}\"{script}\"]}}"))["type"], "ok");
     let stubborn = place.pid_in("pid");
     // One that is accepted just before there is no room left has no answer before there is some again.
     let create = || {
@@ -50,9 +54,8 @@ fn a_full_store_stops_programs_and_loses_nothing() {
     assert!(create().contains("JOURNAL_FULL"));
 
     // A kill needs room for its record only; its signals are sent without.
-    let killed = place.run(&["kill", "--grace", "200ms", "stubborn"]);
-    let errors = String::from_utf8_lossy(&killed.stderr);
-    assert!(killed.status.success() || errors.contains("JOURNAL_FULL"), "{errors}");
+    let killed = owner.ask(r#"{"type":"kill","id":"2","session":"stubborn","grace_ms":200}"#);
+    assert!(killed["type"] == "ok" || killed["details"]["signalled"] == true, "{killed}");
     assert!(ends_within(stubborn, SOON), "it is gone while the store is full");
 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();

@@ -91,9 +91,11 @@ fn what_could_not_be_ended_is_listed() {
     let place = Place::new();
     place.session("s", "sleep 1000 & echo $! > child; exec sleep 1000");
     let (leader, child, holder) = (place.record("s").pid.unwrap(), place.pid_in("child"), place.holder("s"));
+    let mut peer = Peer::greeted(&place, &hello("killer", "control"));
+    let taken = peer.ask(r#"{"type":"takeover","id":"1","session":"s"}"#);
+    assert_eq!(taken["type"], "ok", "{taken}");
     // A holder that stands still sends no signal: what it holds cannot be ended.
     signal(holder, Signal::STOP);
-    let mut peer = Peer::greeted(&place, &hello("killer", "control"));
     let killed = peer.ask(r#"{"type":"kill","id":"1","session":"s","force":true}"#);
     assert_eq!(killed["type"], "ok", "{killed}");
     let deadline = Instant::now() + SOON;
