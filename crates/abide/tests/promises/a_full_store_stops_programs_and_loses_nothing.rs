@@ -13,6 +13,16 @@ use crate::harness::{BEGINNING, Lines, Peer, Place, SOON, ends_within, hello};
 
 const MIB: u64 = 1 << 20;
 
+/// Starts a program that only SIGKILL ends; its owner, and its process.
+fn stubborn(place: &Place) -> (Peer, u32) {
+    let mut owner = Peer::greeted(place, &hello("owner", "control"));
+    let file = place.work().join("pid");
+    let script = format!("trap '' HUP TERM; echo $$ > {}; while :; do sleep 1000; done", file.display());
+    let create = r#"{"type":"create","id":"1","name":"stubborn","cols":80,"rows":24,"command":"sh","args":["-c","#;
+    assert_eq!(owner.ask(&format!("{create}\"{script}\"]}}"))["type"], "ok");
+    (owner, place.pid_in("pid"))
+}
+
 #[test]
 fn a_full_store_stops_programs_and_loses_nothing() {
     let place = Place::new()
@@ -27,12 +37,7 @@ fn a_full_store_stops_programs_and_loses_nothing() {
     let stop = place.work().join("stop");
     let until = stop.display();
     place.session("flood", &format!("i=0; while [ ! -e {until} ]; do seq $i $((i+9999)); i=$((i+10000)); done"));
-    let mut owner = Peer::greeted(&place, &hello("owner", "control"));
-    let file = place.work().join("pid");
-    let script = format!("trap '' HUP TERM; echo $$ > {}; while :; do sleep 1000; done", file.display());
-    let create = r#"{"type":"create","id":"1","name":"stubborn","cols":80,"rows":24,"command":"sh","args":["-c","#;
-    assert_eq!(owner.ask(&format!("{create}\"{script}\"]}}"))["type"], "ok");
-    let stubborn = place.pid_in("pid");
+    let (mut owner, stubborn) = stubborn(&place);
     // One that is accepted just before there is no room left has no answer before there is some again.
     let create = || {
         let output = place.run(&["--timeout", "1s", "run", "-d", "--", "true"]);

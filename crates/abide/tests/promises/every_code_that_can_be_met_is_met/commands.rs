@@ -124,7 +124,8 @@ fn full_store(met: &mut Met) {
 
 fn damaged_store(met: &mut Met) {
     let place = Place::new().with("ABIDE_JOURNAL_TAIL_CACHE_BYTES", "0");
-    place.session("s", "seq 0 99999; echo here-it-is-damaged; seq 0 99999; echo end; exec cat");
+    // What it is called with is in the store too, in other words.
+    place.session("s", "seq 0 99999; printf '%s-it-is' here; seq 0 99999; echo end; exec cat");
     place.wait_printed("s", "its end", |printed| printed.contains("end").then_some(()));
     let segments = fs::read_dir(place.state().join("journal/segments")).unwrap();
     let mut damaged = 0;
