@@ -2,8 +2,9 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -140,6 +141,18 @@ impl Place {
     #[track_caller]
     pub(crate) fn start_daemon(&self) {
         self.ok(&["up"]);
+    }
+
+    /// Starts a daemon that is a child of this program, and waits until it serves. Its output must stay open.
+    #[track_caller]
+    pub(crate) fn daemon_in_foreground(&self) -> (Child, BufReader<ChildStdout>) {
+        let mut up = self.command(["up", "--foreground"]);
+        let mut child = up.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        assert!(line.contains("ready"), "{line:?}");
+        (child, stdout)
     }
 
     /// The daemon's process id, from its lock.
