@@ -66,7 +66,7 @@ pub(super) async fn adopt(context: Context) {
             fail_point::pass("adopted");
             Pump::new(context, adopted).serve().await;
         }
-        Err(super::link::Refused::Stale(epoch)) => context.hub.tell(Msg::Stale(epoch)).await,
+        Err(super::link::Refused::Stale(epoch)) => context.hub.tell(Msg::Stale(context.session, epoch)).await,
         Err(super::link::Refused::Failed(error)) => {
             tracing::warn!(session = %context.session, %error, "the holder cannot be adopted");
             let head = ByteOffset(stream::written(&context.log).offset.0);
@@ -152,11 +152,11 @@ impl Pump {
                 fail_point::pass("holder_gone");
                 let current = self.link.output().ring().check_current();
                 match current {
-                    Err(ReadError::Stale(epoch)) => self.context.hub.tell(Msg::Stale(epoch)).await,
+                    Err(ReadError::Stale(epoch)) => self.context.hub.tell(Msg::Stale(session, epoch)).await,
                     _ => self.take_rest().await,
                 }
             }
-            Stopped::Stale(epoch) => self.context.hub.tell(Msg::Stale(epoch)).await,
+            Stopped::Stale(epoch) => self.context.hub.tell(Msg::Stale(session, epoch)).await,
             Stopped::Journal(error) => self.context.hub.tell(Msg::Poisoned(error)).await,
             Stopped::Broken => {
                 tracing::error!(session = %self.context.session, "the holder does not keep to the ring's rules");

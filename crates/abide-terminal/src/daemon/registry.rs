@@ -102,14 +102,12 @@ impl Registry {
         self.journal.try_append_batch(entries, AppendOptions::at(durability).expect(Expect::Lsn(self.next)))
     }
 
-    /// What was written since the last call, in order: whose, its number, its time, its name.
-    pub(super) fn written(&mut self) -> Vec<(SessionId, EventNumber, u64, &'static str)> {
+    /// What was written since the last call, in order: whose (nobody's is the daemon's), its number, its time, its name.
+    pub(super) fn written(&mut self) -> Vec<(Option<SessionId>, EventNumber, u64, &'static str)> {
         let written = stream::written(&self.log).lsn;
         let mut news = Vec::new();
         while let Some((lsn, unit)) = self.under_way.pop_front_if(|(lsn, _)| *lsn < written) {
-            if let Some(session) = unit.session {
-                news.push((session, EventNumber(lsn.get()), self.time_of(lsn), unit.event.name()));
-            }
+            news.push((unit.session, EventNumber(lsn.get()), self.time_of(lsn), unit.event.name()));
         }
         self.resume();
         news
@@ -121,8 +119,8 @@ impl Registry {
         read.ok().and_then(|read| read.records.first().map(|record| record.time_us / 1_000)).unwrap_or(0)
     }
 
-    /// A unit under way was not written. The session it belongs to is told, unless the unit is appended anew.
-    pub(super) fn failed(&mut self, lsn: Lsn, error: &Error) -> Option<(SessionId, Refusal)> {
+    /// A unit under way was not written. Whose it is (nobody's is the daemon's) is told, unless the unit is appended anew.
+    pub(super) fn failed(&mut self, lsn: Lsn, error: &Error) -> Option<(Option<SessionId>, Refusal)> {
         let at = self.under_way.iter().position(|(number, _)| *number == lsn)?;
         let (_, unit) = self.under_way.remove(at)?;
         self.settling = true;
@@ -131,8 +129,8 @@ impl Registry {
                 self.come_back.push_back(unit);
                 None
             }
-            Error::Full | Error::Busy => unit.session.map(|session| (session, Refusal::Full)),
-            _ => unit.session.map(|session| (session, Refusal::Failed)),
+            Error::Full | Error::Busy => Some((unit.session, Refusal::Full)),
+            _ => Some((unit.session, Refusal::Failed)),
         };
         self.resume();
         refused

@@ -143,6 +143,33 @@ fn a_daemon_that_was_put_aside_ends_and_takes_nothing() {
 }
 
 #[test]
+fn a_registry_older_than_a_holder_starts_above_it() {
+    let place = Place::new();
+    place.start_daemon();
+    place.session("s", "while :; do echo line; sleep 0.02; done");
+    let pid = place.record("s").pid;
+    let holder = place.holder("s");
+    let (journal, older) = (place.state().join("journal"), place.work().join("older"));
+    place.kill_daemon();
+    let copied = Command::new("cp").arg("-a").args([&journal, &older]).status().unwrap();
+    assert!(copied.success());
+    // Its epoch is in the holder, and soon in no registry.
+    place.start_daemon();
+    place.wait_output("s", place.record("s").end_offset.0);
+    place.kill_daemon();
+    fs::remove_dir_all(&journal).unwrap();
+    fs::rename(&older, &journal).unwrap();
+    // A holder that does not answer cannot tell its epoch before one is chosen.
+    signal(holder, Signal::STOP);
+    place.start_daemon();
+    let daemon = place.daemon();
+    signal(holder, Signal::CONT);
+    place.wait_output("s", place.record("s").end_offset.0);
+    assert!(place.log().contains("STALE_DAEMON"), "{}", place.log());
+    assert_eq!((place.daemon(), place.record("s").pid), (daemon, pid), "the same daemon and program");
+}
+
+#[test]
 fn a_stale_socket_is_replaced_and_a_second_start_is_told() {
     let place = Place::new();
     place.start_daemon();
