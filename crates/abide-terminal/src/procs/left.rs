@@ -31,31 +31,40 @@ mod tests {
     use super::*;
     use crate::procs::start_time;
 
+    /// A program that does not outlive the test.
+    struct Program(Child);
+
+    impl Drop for Program {
+        fn drop(&mut self) {
+            // One that has ended needs nothing.
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
     /// A program that says when it runs, and how it is found.
-    fn program(script: &str) -> (Child, ProcessId) {
+    fn program(script: &str) -> (Program, ProcessId) {
         let mut child = Command::new("sh").args(["-c", script]).stdout(Stdio::piped()).spawn().expect("sh is there");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("it says that it runs");
         assert_eq!(line, "ready\n");
         let id = ProcessId { pid: child.id(), start_time: start_time(child.id()).expect("it runs") };
-        (child, id)
+        (Program(child), id)
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_left_is_gone_within_a_second() {
         let (mut obeys, first) = program("echo ready; exec sleep 1000");
-        let (mut ignores, second) = program("trap '' HUP TERM; echo ready; while :; do sleep 1000; done");
+        let (mut ignores, second) = program("trap '' HUP TERM; echo ready; exec sleep 1000");
         let (mut stranger, other) = program("echo ready; exec sleep 1000");
         let began = Instant::now();
         // A stranger with the number of a process that is gone.
         end_left(&[first, second, ProcessId { start_time: other.start_time + 1, ..other }]).await;
         assert!(began.elapsed() <= Duration::from_secs(1), "{:?}", began.elapsed());
         for (child, signal) in [(&mut obeys, 1), (&mut ignores, 9)] {
-            assert_eq!(child.wait().expect("it has ended").signal(), Some(signal));
+            assert_eq!(child.0.wait().expect("it has ended").signal(), Some(signal));
         }
-        assert!(stranger.try_wait().expect("it is ours").is_none(), "the stranger lives");
-        stranger.kill().expect("it runs");
-        stranger.wait().expect("it is ours");
+        assert!(stranger.0.try_wait().expect("it is ours").is_none(), "the stranger lives");
         // Nobody is waited for who is not there.
         let began = Instant::now();
         end_left(&[first, second]).await;
