@@ -242,6 +242,8 @@ impl Daemon {
         let accepting = tokio::net::UnixListener::from_std(listener.try_clone().map_err(os("socket"))?);
         let accepting = tokio::spawn(connection::accept(accepting.map_err(os("socket"))?, hub.clone()));
         end_by_signal(hub.clone())?;
+        // This thread carries keystrokes; those of journal and screens, which run already, carry bulk.
+        let _without = abide_holder::short_slices();
         ready(daemon_epoch);
         // A task among the others: the runtime looks for news outside before each turn of its first one.
         let sessions = tokio::spawn(sessions.run(messages));

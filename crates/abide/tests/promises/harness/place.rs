@@ -175,7 +175,8 @@ impl Place {
         self.start_daemon();
     }
 
-    /// Every process that was started here and has not ended.
+    /// Every process that was started here and has not ended: it has this place in its environment, or (as a holder, which
+    /// has none) one of its directories open.
     pub(crate) fn processes(&self) -> Vec<u32> {
         // With the slash: one place's name may begin with another's.
         let here = format!("{}/", self.root.display()).into_bytes();
@@ -183,7 +184,10 @@ impl Place {
         let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
         let is_ours = |pid: &u32| {
             let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+            let mut open = open.filter_map(|entry| fs::read_link(entry.path()).ok());
             environ.windows(here.len()).any(|window| window == here)
+                || open.any(|path| path.as_os_str().as_encoded_bytes().starts_with(&here))
         };
         pids.filter(|pid| *pid != std::process::id()).filter(is_ours).filter(|pid| is_alive(*pid)).collect()
     }
