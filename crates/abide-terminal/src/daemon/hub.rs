@@ -65,6 +65,12 @@ impl Hub {
         let _ = self.queue.send(message).await;
     }
 
+    /// Tells the task, from within it.
+    pub(super) fn tell_later(&self, message: Msg) {
+        let hub = self.clone();
+        tokio::spawn(async move { hub.tell(message).await });
+    }
+
     /// Tells the task from a thread that may block.
     pub(super) fn tell_blocking(&self, message: Msg) {
         let _ = self.queue.blocking_send(message);

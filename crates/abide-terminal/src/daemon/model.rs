@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::answers::Answers;
 use super::screens::{Snapshot, Told};
 use crate::ids::{ByteOffset, Incarnation};
+use crate::seam::seam;
 use crate::store::{Mark, MarkKind, SCREEN_BYTES_MAX, ScreenHeader};
 
 /// Output that is fed in one step, in bytes.
@@ -112,7 +113,7 @@ impl Model {
         for record in &read.records {
             match &record.content {
                 Content::Data(bytes) => self.take_output(record, bytes, answers, &mut out),
-                Content::Mark(payload) => self.take_mark(record.tag, payload),
+                Content::Mark(payload) => self.take_mark(record, payload),
                 Content::Gap(_) => {}
             }
             self.place = Place { lsn: record.lsn().next(), offset: record.end_offset() };
@@ -145,13 +146,20 @@ impl Model {
         self.screen = abide_screen::Model::new(self.size, self.scrollback_lines_max);
     }
 
-    fn take_mark(&mut self, tag: u8, payload: &[u8]) {
-        match Mark::read(tag, payload).map(|mark| mark.kind) {
+    fn take_mark(&mut self, record: &Record, payload: &[u8]) {
+        match Mark::read(record.tag, payload).map(|mark| mark.kind) {
             Some(MarkKind::Started { incarnation, cols, rows, .. }) => {
                 self.incarnation = incarnation;
                 self.resize(cols, rows);
             }
             Some(MarkKind::Resized { cols, rows }) => self.resize(cols, rows),
+            Some(MarkKind::Restoring { incarnation, code, .. }) => {
+                self.incarnation = incarnation;
+                if self.screen.feed(&seam(&code, record.time_us / 1_000)).is_err() {
+                    self.rebuild();
+                }
+                self.screen.take_answers();
+            }
             _ => {}
         }
     }

@@ -326,11 +326,16 @@ impl Sessions {
 
     /// The registry log has moved on.
     fn settle(&mut self) {
-        for (session, number, at, event) in self.registry.written() {
-            self.last_event = number;
-            fail_point::pass(&format!("{event}_recorded"));
-            self.feed(session, Input::Written(number, at));
-            self.durable_due.push_back((number, session));
+        for written in self.registry.written() {
+            self.last_event = written.last;
+            for event in &written.events {
+                fail_point::pass(&format!("{event}_recorded"));
+            }
+            self.feed(written.session, Input::Written(written.first, written.at));
+            if written.events.iter().any(|event| matches!(*event, "recovered" | "restoring")) {
+                self.report_outcome(written.session);
+            }
+            self.durable_due.push_back((written.last, written.session));
         }
         let durable = self.registry.durable();
         while let Some((number, session)) = self.durable_due.pop_front_if(|(number, _)| *number <= durable) {
@@ -345,6 +350,7 @@ impl Sessions {
         }
         if let Some((session, refusal)) = self.registry.failed(lsn, &error) {
             self.feed(session, Input::Refused(refusal));
+            self.name_unless_ended(session);
             // Room that was made before the session heard of this is not told of again.
             if self.shared.journal.space().get().state != SpaceState::Full {
                 self.feed(session, Input::Space);
