@@ -174,8 +174,11 @@ impl Session {
             Busy::Handing { .. } => self.facts.record().owner.as_ref(),
             Busy::Free => return self.owner_stream(),
         };
-        let newest = self.streams.iter().rev().find(|(_, viewer)| Some(&viewer.client) == coming);
-        newest.map(|(id, _)| *id)
+        let theirs = |(_, viewer): &(&StreamId, &Viewer)| Some(&viewer.client) == coming;
+        let types = |(_, viewer): &(&StreamId, &Viewer)| viewer.mode == Mode::Owner;
+        let mut streams = self.streams.iter().filter(theirs);
+        let typing = streams.clone().find(types);
+        typing.or(streams.next_back()).map(|(id, _)| *id)
     }
 
     /// Whether an owner's terminal is attached, or may be from the next byte on: it answers the program's queries then.

@@ -48,7 +48,7 @@ impl Session {
                 return;
             }
             Event::Resized { .. } => self.resize_recorded(now, out),
-            Event::Removed { .. } => self.removed(number, &recording.then),
+            Event::Removed { .. } => self.removed(number, &recording.then, out),
             Event::Recovered { .. } | Event::Boot { .. } | Event::Restoring { .. } => {}
         }
         self.then(now, recording.then, out);
@@ -305,9 +305,13 @@ impl Session {
         out.push(Output::Screen);
     }
 
-    fn removed(&mut self, number: EventNumber, then: &Then) {
+    fn removed(&mut self, number: EventNumber, then: &Then, out: &mut Vec<Output>) {
         self.drain_by = None;
         self.owed.clear();
+        self.give_up_restore(out);
+        for input in std::mem::take(&mut self.leaving) {
+            self.defer(input);
+        }
         if let Then::Removed(asker) = then {
             self.when_durable.push((number, Due::DropLog(*asker)));
         }

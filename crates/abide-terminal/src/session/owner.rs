@@ -234,8 +234,11 @@ impl Session {
                 }
             }
         }
-        let newest = self.streams.iter_mut().rev().find(|(_, viewer)| Some(&viewer.client) == owner.as_ref());
-        if let Some((_, viewer)) = newest {
+        // An owner who stays over a restore goes on in the same stream.
+        if self.owner_stream().is_none()
+            && let Some((_, viewer)) =
+                self.streams.iter_mut().rev().find(|(_, viewer)| Some(&viewer.client) == owner.as_ref())
+        {
             viewer.mode = Mode::Owner;
         }
     }

@@ -106,10 +106,16 @@ impl Session {
                 self.propose_unit(unit, Then::Recovered(asker), out);
             }
             (_, _, Err(error)) => answer(asker, error, out),
-            (_, _, Ok(_)) => {
-                let gone = WireError::gone(&self.facts.id().to_string(), self.removed_at.unwrap_or(0));
-                answer(asker, gone, out);
-            }
+            // Whoever waited was told when the session was removed.
+            (_, _, Ok(_)) => {}
+        }
+    }
+
+    /// The session is removed: nothing follows any more.
+    pub(super) fn give_up_restore(&mut self, out: &mut Vec<Output>) {
+        if let Some(Restore { asker, .. }) = self.restore.take() {
+            let gone = WireError::gone(&self.facts.id().to_string(), self.removed_at.unwrap_or(0));
+            answer(asker, gone, out);
         }
     }
 
@@ -153,6 +159,8 @@ impl Session {
         // The owner may have left while the restore waited for room.
         let owned = self.facts.record().owner.is_some();
         self.grace_until = (owned && self.owner_away).then_some(now.boot_ms + self.limits.owner_grace_ms);
+        // What was due of the end of the lost program is due with this.
+        self.when_durable.retain(|(_, due)| !matches!(due, Due::Collect));
         self.when_durable.push((number, Due::Relaunch(lost)));
         self.then(now, recording.then, out);
     }
