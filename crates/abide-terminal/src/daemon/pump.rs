@@ -318,7 +318,7 @@ impl Pump {
                 fail_point::pass("output_written");
                 self.link.output().ack(end);
                 fail_point::pass("output_acknowledged");
-                self.context.shared.screens.output(self.context.session);
+                self.context.shared.screens.output(self.context.session, &self.context.followed);
                 Ok(())
             }
             // Nothing was written: the ring has the bytes still, and what was appended behind them was refused too.

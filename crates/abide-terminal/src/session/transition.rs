@@ -161,7 +161,7 @@ impl Session {
 
     pub(super) fn written(&mut self, now: Now, number: EventNumber, at: u64, out: &mut Vec<Output>) {
         let Some(recording) = self.take_recording() else { return };
-        let lost = self.facts.record().incarnation;
+        let before = self.facts.record().incarnation;
         let mut last = number;
         for (index, (event, _)) in recording.unit.iter().enumerate() {
             last = EventNumber(number.0 + index as u64);
@@ -169,7 +169,7 @@ impl Session {
         }
         match recording.event() {
             Event::Removed { .. } => self.removed_at = Some(at),
-            Event::Restoring { .. } => return self.restoring(now, last, lost, recording, out),
+            Event::Restoring { .. } => return self.restoring(now, last, before, recording, out),
             _ => {}
         }
         self.after(now, last, recording, out);

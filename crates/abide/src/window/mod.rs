@@ -371,14 +371,12 @@ impl<'a> Window<'a> {
     }
 
     fn take_over(&mut self) {
-        match &mut self.show.take {
-            Some(take) => match take() {
-                Ok(epoch) => self.taking = epoch,
-                Err(error) => {
-                    self.tell(&format!("{error}"));
-                }
-            },
-            None => {}
+        let Some(take) = &mut self.show.take else { return };
+        match take() {
+            Ok(epoch) => self.taking = epoch,
+            Err(error) => {
+                self.tell(&format!("{error}"));
+            }
         }
     }
 

@@ -45,7 +45,7 @@ fn a_query_is_answered_at_most_once() {
         let _inside = runtime.enter();
         house.stream("owner", "asker", Mode::Owner, BEGINNING)
     };
-    let reading = runtime.block_on(async {
+    runtime.block_on(async {
         loop {
             match timeout(SOON, stream.next()).await.expect("it is granted") {
                 Ok(StreamEvent::Attached(_)) => break,
@@ -53,8 +53,8 @@ fn a_query_is_answered_at_most_once() {
                 Err(end) => panic!("the stream ended: {end:?}"),
             }
         }
-        tokio::spawn(async move { while stream.next().await.is_ok() {} })
     });
+    let reading = runtime.spawn(async move { while stream.next().await.is_ok() {} });
     assert_eq!(ask(&house, "attached"), "", "the owner's terminal would answer");
 
     reading.abort();

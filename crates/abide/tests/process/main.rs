@@ -12,6 +12,8 @@ mod a_crash_changes_nothing;
 mod a_full_store_stops_programs_and_loses_nothing;
 mod a_killed_session_leaves_nothing_behind;
 mod a_lost_holder_is_named;
+mod a_lost_program_is_restored;
+mod a_program_without_a_record_becomes_a_session;
 mod a_query_is_answered_at_most_once;
 mod a_restart_is_a_pause;
 mod a_session_survives_its_daemon;
