@@ -32,5 +32,5 @@ mod test_dir;
 pub use ids::{
     ByteOffset, ClientId, DaemonEpoch, EventNumber, Incarnation, InputOffset, InvalidId, OwnerEpoch, SessionId,
 };
-pub use seam::seam;
 pub use record::{Cause, Exit, ExitKind, KillRecord, Record, Recovery, Restore, RestoreAs, State, Survivor, Takeover};
+pub use seam::seam;

@@ -333,6 +333,12 @@ pub(crate) struct Up {
     /// Descriptor of the socket, opened by the daemon before
     #[arg(long, hide = true)]
     pub(crate) listen_fd: Option<i32>,
+    /// Descriptor of the journal's lock, held by this daemon before its journal failed
+    #[arg(long, hide = true)]
+    pub(crate) journal_lock_fd: Option<i32>,
+    /// When and why this daemon's journal failed, as JSON
+    #[arg(long, hide = true)]
+    pub(crate) journal_failed: Option<String>,
     /// Limits, umask and weight that programs get, as JSON
     #[arg(long, hide = true)]
     pub(crate) inherited: Option<String>,

@@ -7,8 +7,8 @@ use super::connection::{Change, Connection, Dial, Identity, Instant};
 use super::input::Window;
 use crate::ids::{ByteOffset, Incarnation, InputOffset, OwnerEpoch};
 use crate::protocol::{
-    Attach, Attached, Detached, ErrorMessage, ExitTold, Frame, Hole, InputApplied, Mode, OwnershipChanged, Restored, Role,
-    SessionRef, SizeChanged, StartAt, StreamMessage, StreamRequest, WindowSize, WireError, input_frame,
+    Attach, Attached, Detached, ErrorMessage, ExitTold, Frame, Hole, InputApplied, Mode, OwnershipChanged, Restored,
+    Role, SessionRef, SizeChanged, StartAt, StreamMessage, StreamRequest, WindowSize, WireError, input_frame,
 };
 
 /// Pause before a refused attach is repeated whose cause passes by itself.

@@ -131,9 +131,8 @@ impl Sessions {
         for name in self.shared.dirs.exits.names().unwrap_or_default() {
             let Some((session, incarnation)) = name.to_str().and_then(of_exit_file) else { continue };
             let facts = self.entries.get(&session).map(super::sessions::Entry::facts);
-            let needed = facts.is_some_and(|facts| {
-                facts.state() != State::Finalized && facts.record().incarnation == incarnation
-            });
+            let needed = facts
+                .is_some_and(|facts| facts.state() != State::Finalized && facts.record().incarnation == incarnation);
             if !needed && let Some(name) = name.to_str() {
                 let _ = self.shared.dirs.exits.remove_file(name);
             }
@@ -352,12 +351,7 @@ fn recorded(facts: &Facts, boot: BootId, log_end: ByteOffset) -> recover::Sessio
     };
     // A boot id that cannot be read is none of this machine's.
     let launched_in = facts.created.boot_id.clone().try_into().unwrap_or(BootId([!boot.0[0]; 16]));
-    recover::Session {
-        stage,
-        incarnation: record.incarnation,
-        boot: launched_in,
-        log_end,
-    }
+    recover::Session { stage, incarnation: record.incarnation, boot: launched_in, log_end }
 }
 
 fn surroundings(shared: &Shared, facts: &Facts, holders: &BTreeSet<u32>) -> Surroundings {

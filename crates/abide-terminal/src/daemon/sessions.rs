@@ -678,7 +678,9 @@ impl Sessions {
             self.end_stream(session, stream, detached.clone());
         }
         for (_, waiting) in std::mem::take(&mut self.askers) {
-            self.refuse(waiting, WireError::stopping(restart));
+            // What a request asked for may have been recorded; a stream just comes back.
+            let unknown = matches!((end, &waiting), (Stop::Poisoned(_), Waiting::Control { .. }));
+            self.refuse(waiting, if unknown { WireError::journal_failed() } else { WireError::stopping(restart) });
         }
         for connection in self.connections.values().filter(|connection| connection.role == Role::Control) {
             let event = protocol::ControlEvent::Detached { code: abide_wire::Code::DaemonStopping, restart };

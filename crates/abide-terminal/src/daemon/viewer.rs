@@ -11,8 +11,8 @@ use super::screens::{Screens, Snapshot};
 use super::view::View;
 use crate::ids::{ByteOffset, ClientId, SessionId};
 use crate::protocol::{
-    Attached, Detached, ExitTold, Hole, Mode, OwnershipChanged, Restored, SizeChanged, StreamMessage, limits, output_header,
-    snapshot_header,
+    Attached, Detached, ExitTold, Hole, Mode, OwnershipChanged, Restored, SizeChanged, StreamMessage, limits,
+    output_header, snapshot_header,
 };
 use crate::record::State;
 use crate::session::StreamId;

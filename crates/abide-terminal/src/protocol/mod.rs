@@ -23,12 +23,12 @@ mod strict;
 
 pub use crate::kill::Signal;
 pub use answer::{
-    Answer, ControlEvent, ControlMessage, Created, EntryOutcome, Inspected, Killed, Listed, Lost, Nothing,
-    Recovered, RecoveryReport, Released, ReportEntry, Resized, StreamInfo, TakenOver, UpgradeFailure,
+    Answer, ControlEvent, ControlMessage, Created, EntryOutcome, Inspected, Killed, Listed, Lost, Nothing, Recovered,
+    RecoveryReport, Released, ReportEntry, Resized, StreamInfo, TakenOver, UpgradeFailure,
 };
 pub use control::{
-    ControlRequest, Create, GetRecoveryReport, Inspect, Kill, List, Recover, Release, Remove, Request, Resize, RestartWith,
-    SendSignal, Shutdown, ShutdownMode, Take, Target,
+    ControlRequest, Create, GetRecoveryReport, Inspect, Kill, List, Recover, Release, Remove, Request, Resize,
+    RestartWith, SendSignal, Shutdown, ShutdownMode, Take, Target,
 };
 pub use error::{ErrorMessage, WireError};
 pub use fields::{Key, Name, SessionRef};

@@ -26,7 +26,7 @@ mod window;
 
 pub use self::core::Session;
 pub use io::{
-    Asker, Attach, Attached, Frame, Gone, HolderInput, Input, Limits, Now, Op, Output, Refusal, Reply, Restart, Size, StreamId,
-    Target, Unit,
+    Asker, Attach, Attached, Frame, Gone, HolderInput, Input, Limits, Now, Op, Output, Refusal, Reply, Restart, Size,
+    StreamId, Target, Unit,
 };
 pub use window::{Accepted, Window};

@@ -123,8 +123,7 @@ impl Session {
         let incarnation = self.facts.record().incarnation.next();
         let code = self.facts.recoverable().unwrap_or_default().to_owned();
         let mark = MarkKind::Restoring { incarnation, r#as: what, code: code.clone() };
-        let event =
-            Event::Restoring { incarnation, r#as: what, code, boot_id: restart.boot_id, name: restart.name };
+        let event = Event::Restoring { incarnation, r#as: what, code, boot_id: restart.boot_id, name: restart.name };
         // An owner who is there stays; nobody owns a session that had ended.
         let owner = self.facts.record().owner.clone().filter(|_| !self.owner_away);
         let (owner_changed, owner_mark) = self.change_of_owner(owner, Cause::Restored);

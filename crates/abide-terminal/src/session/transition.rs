@@ -199,7 +199,9 @@ impl Session {
                     return;
                 }
             }
-            (Event::Finalized { .. } | Event::Restoring { .. }, _) => self.deferred.extend(std::mem::take(&mut self.leaving)),
+            (Event::Finalized { .. } | Event::Restoring { .. }, _) => {
+                self.deferred.extend(std::mem::take(&mut self.leaving));
+            }
             _ => {}
         }
         if recording.patient {

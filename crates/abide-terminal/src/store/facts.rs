@@ -53,14 +53,7 @@ pub struct KillFacts {
 impl Facts {
     /// A session that was just accepted.
     pub fn new(created: Created) -> Self {
-        Self {
-            created,
-            start_recorded: false,
-            leader_start: 0,
-            kill: None,
-            restored_as: None,
-            restored_at: Vec::new(),
-        }
+        Self { created, start_recorded: false, leader_start: 0, kill: None, restored_as: None, restored_at: Vec::new() }
     }
 
     /// Its record.
@@ -147,7 +140,9 @@ impl Facts {
     /// The code of the loss of its program with its holder or its machine; none if it ended in any other way.
     pub fn loss(&self) -> Option<&str> {
         match self.record().exit.as_ref() {
-            Some(Exit { kind: ExitKind::Lost(code), .. }) if code == "HOLDER_LOST" || code == "HOST_REBOOTED" => Some(code),
+            Some(Exit { kind: ExitKind::Lost(code), .. }) if code == "HOLDER_LOST" || code == "HOST_REBOOTED" => {
+                Some(code)
+            }
             _ => None,
         }
     }
@@ -156,7 +151,9 @@ impl Facts {
     /// could not be started.
     pub fn recoverable(&self) -> Option<&str> {
         match self.record().exit.as_ref() {
-            Some(Exit { kind: ExitKind::SpawnFailed(code) | ExitKind::Lost(code), .. }) if self.restored_as.is_some() => {
+            Some(Exit { kind: ExitKind::SpawnFailed(code) | ExitKind::Lost(code), .. })
+                if self.restored_as.is_some() =>
+            {
                 Some(code)
             }
             _ => self.loss(),

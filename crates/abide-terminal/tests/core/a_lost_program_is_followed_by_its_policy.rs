@@ -54,7 +54,9 @@ fn each_policy_has_its_consequence() {
 #[test]
 fn a_program_that_ended_or_was_killed_is_not_restored() {
     let ended = Gone { status: Some(256), rebooted: true };
-    for (history, gone) in [(vec![START, STARTED], ended), (vec![START, STARTED, kill()], LOST), (vec![START, kill()], LOST)] {
+    for (history, gone) in
+        [(vec![START, STARTED], ended), (vec![START, STARTED, kill()], LOST), (vec![START, kill()], LOST)]
+    {
         for policy in [Restore::Offer, Restore::Command] {
             let (_, out) = lost(policy, &history, gone);
             assert_eq!((appended(&out), prepares(&out)), (vec!["finalized"], None), "{history:?}");

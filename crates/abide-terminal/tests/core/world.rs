@@ -541,7 +541,8 @@ impl<'a> World<'a> {
             Event::Restoring { .. } if unit.has("finalized") => self.coverage.saw("restored at once"),
             Event::Restoring { .. } => self.coverage.saw("restored on request"),
             Event::Finalized { .. } if unit.has("recovered") => {
-                let offered = |(event, _): &(Event, _)| matches!(event, Event::Recovered { outcome, .. } if outcome == "offered");
+                let offered =
+                    |(event, _): &(Event, _)| matches!(event, Event::Recovered { outcome, .. } if outcome == "offered");
                 self.coverage.saw(if unit.iter().any(offered) { "offered" } else { "restore refused" });
             }
             Event::Finalized { .. } if facts.loss().is_some() && facts.kill.is_some() => {

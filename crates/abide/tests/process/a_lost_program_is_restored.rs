@@ -25,7 +25,8 @@ fn starts(house: &House, name: &str) -> usize {
 
 /// The machine goes down: daemon, holders and programs at once; then a daemon starts in another boot.
 fn reboot(house: &House, names: &[&str]) {
-    let living: Vec<(u32, u32)> = names.iter().map(|name| (house.holder(name), house.record(name).pid.unwrap())).collect();
+    let living: Vec<(u32, u32)> =
+        names.iter().map(|name| (house.holder(name), house.record(name).pid.unwrap())).collect();
     house.kill_daemon();
     for (holder, program) in living {
         kill(holder);
@@ -62,9 +63,7 @@ fn in_state(house: &House, name: &str, state: State) -> Record {
 }
 
 fn logs_hold(house: &House, name: &str, text: &str) {
-    wait_for("the output", || {
-        String::from_utf8_lossy(&house.run(&["logs", name]).stdout).contains(text).then_some(())
-    });
+    wait_for("the output", || String::from_utf8_lossy(&house.run(&["logs", name]).stdout).contains(text).then_some(()));
 }
 
 #[test]
@@ -117,7 +116,18 @@ fn a_program_that_ended_alone_is_not_restored_and_what_is_missing_is_counted() {
     let go = house.work().join("go");
     let wait = format!("while [ ! -e {} ]; do sleep 0.02; done", go.display());
     for name in ["told", "lost"] {
-        house.ok(&["run", "-d", "--name", name, "--restore", "command", "--", "sh", "-c", &format!("{wait}; seq 0 9; exit 7")]);
+        house.ok(&[
+            "run",
+            "-d",
+            "--name",
+            name,
+            "--restore",
+            "command",
+            "--",
+            "sh",
+            "-c",
+            &format!("{wait}; seq 0 9; exit 7"),
+        ]);
     }
     let program = |name: &str| house.record(name).pid.unwrap();
     let (programs, holders) = ([program("told"), program("lost")], ["told", "lost"].map(|name| house.holder(name)));
@@ -128,7 +138,7 @@ fn a_program_that_ended_alone_is_not_restored_and_what_is_missing_is_counted() {
         (fs::read_dir(house.state().join("holders")).unwrap().count() == 2).then_some(())
     });
     // The holders go down with the machine, and what they held with them.
-    holders.map(kill);
+    holders.into_iter().for_each(kill);
     boot_again(&house);
     for name in ["told", "lost"] {
         let record = in_state(&house, name, State::Finalized);
@@ -203,7 +213,9 @@ async fn until(stream: &mut Stream, seen: &mut Vec<u8>, text: &str) -> Vec<Strea
     let mut events = Vec::new();
     while !String::from_utf8_lossy(seen).contains(text) {
         match timeout(SOON, stream.next()).await.expect("the stream goes on") {
-            Ok(StreamEvent::Output { bytes, .. } | StreamEvent::Snapshot { bytes, .. }) => seen.extend_from_slice(&bytes),
+            Ok(StreamEvent::Output { bytes, .. } | StreamEvent::Snapshot { bytes, .. }) => {
+                seen.extend_from_slice(&bytes)
+            }
             Ok(event) => events.push(event),
             Err(end) => panic!("the stream ended: {end:?}"),
         }

@@ -9,6 +9,7 @@
 mod house;
 
 mod a_crash_changes_nothing;
+mod a_failed_sync_is_a_pause;
 mod a_full_store_stops_programs_and_loses_nothing;
 mod a_killed_session_leaves_nothing_behind;
 mod a_lost_holder_is_named;

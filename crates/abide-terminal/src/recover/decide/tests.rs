@@ -4,16 +4,18 @@ const HERE: BootId = BootId([1; 16]);
 const BEFORE: BootId = BootId([2; 16]);
 
 fn session(stage: Stage) -> Session {
-    Session {
-        stage,
-        incarnation: Incarnation(2),
-        boot: HERE,
-        log_end: ByteOffset(100),
-    }
+    Session { stage, incarnation: Incarnation(2), boot: HERE, log_end: ByteOffset(100) }
 }
 
 fn pong(child: Child) -> Pong {
-    Pong { same_session: true, incarnation: Incarnation(2), boot: HERE, child, daemon_epoch: DaemonEpoch(7), program: 9 }
+    Pong {
+        same_session: true,
+        incarnation: Incarnation(2),
+        boot: HERE,
+        child,
+        daemon_epoch: DaemonEpoch(7),
+        program: 9,
+    }
 }
 
 fn facts(session: Option<Session>, probe: Probe) -> Facts {
