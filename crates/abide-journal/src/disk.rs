@@ -28,6 +28,9 @@ pub trait Disk: Debug + Send + Sync {
     /// Takes the exclusive lock at `path`, making the file if needed; with `inherited`, makes sure that this descriptor
     /// holds it. [`io::ErrorKind::WouldBlock`] if somebody else has it.
     fn lock(&self, path: &Path, inherited: Option<Lock>) -> io::Result<Lock>;
+    /// Takes a lock on the file at `path` that others may share, but nobody who wants it alone.
+    /// [`io::ErrorKind::WouldBlock`] if somebody has it alone.
+    fn lock_shared(&self, path: &Path) -> io::Result<Lock>;
     /// Whether the file at `path` is still the one that `lock` holds.
     fn still_locked(&self, path: &Path, lock: &Lock) -> bool;
 }

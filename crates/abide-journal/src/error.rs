@@ -54,6 +54,10 @@ pub enum Error {
     /// The log was dropped.
     #[error("the log was dropped")]
     LogGone,
+    /// Nothing is appended here: the log is quarantined until its damage is accepted, or the store was opened for reading
+    /// only.
+    #[error("opened for reading only, or quarantined")]
+    ReadOnly,
     /// The end of the log is not where the append expected it. Drop the overlap and go on from here.
     #[error("the log goes on at record {next_lsn}, offset {next_offset}")]
     AppendConflict {
@@ -169,6 +173,7 @@ impl Error {
             Self::LogExists => "log_exists",
             Self::LogNotFound => "log_not_found",
             Self::LogGone => "log_gone",
+            Self::ReadOnly => "log_read_only",
             Self::AppendConflict { .. } => "append_conflict",
             Self::PositionTrimmed { .. } => "position_trimmed",
             Self::PositionAhead { .. } => "position_ahead",

@@ -5,7 +5,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs;
 use std::io::{self, IoSlice};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -72,13 +72,7 @@ impl Disk for FileDisk {
                 rustix::fs::open(path, OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC, Mode::from_raw_mode(0o600))?
             }
         };
-        loop {
-            match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => break,
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        flock(&fd, FlockOperation::NonBlockingLockExclusive)?;
         // The file may have been replaced between open and flock, or since the lock was inherited.
         let lock = Lock::Descriptor(fd);
         if !self.still_locked(path, &lock) {
@@ -90,10 +84,25 @@ impl Disk for FileDisk {
         Ok(lock)
     }
 
+    fn lock_shared(&self, path: &Path) -> io::Result<Lock> {
+        let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        flock(&fd, FlockOperation::NonBlockingLockShared)?;
+        Ok(Lock::Descriptor(fd))
+    }
+
     fn still_locked(&self, path: &Path, lock: &Lock) -> bool {
         let Lock::Descriptor(fd) = lock else { return false };
         let (Ok(held), Ok(named)) = (rustix::fs::fstat(fd.as_fd()), rustix::fs::stat(path)) else { return false };
         held.st_dev == named.st_dev && held.st_ino == named.st_ino
+    }
+}
+
+fn flock(fd: &OwnedFd, how: FlockOperation) -> io::Result<()> {
+    loop {
+        match rustix::fs::flock(fd, how) {
+            Err(Errno::INTR) => {}
+            other => return Ok(other?),
+        }
     }
 }
 

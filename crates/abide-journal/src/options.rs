@@ -21,6 +21,9 @@ pub struct Options {
     pub tail_cache_bytes: usize,
     /// A record at level `Interval` is synced this long after it was written, at most.
     pub sync_interval_ms: u64,
+    /// This long after a sync that acknowledged something, nothing following, an empty batch is written that proves it
+    /// durable.
+    pub proof_delay_ms: u64,
     /// An index snapshot is taken after this many appended bytes (or four times its own size, if that is more).
     pub index_interval_bytes: u64,
     /// Records of one log within a window of this many bytes share one entry of the index.
@@ -63,6 +66,7 @@ impl Options {
             queue_bytes_max: 64 << 20,
             tail_cache_bytes: 32 << 20,
             sync_interval_ms: 1_000,
+            proof_delay_ms: 200,
             index_interval_bytes: 64 << 20,
             extent_bytes: 64 << 10,
             checkpoint_inline_bytes_max: 1 << 20,

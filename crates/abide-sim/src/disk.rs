@@ -29,6 +29,8 @@ pub enum Fault {
 pub struct Counts {
     /// Calls that change something or sync.
     pub calls: u64,
+    /// Files opened by name.
+    pub opens: u64,
     /// Planned faults that struck.
     pub faults: u64,
     /// Units of 512 bytes that a power loss took back.
@@ -43,8 +45,9 @@ pub struct Counts {
 
 #[derive(Debug, Default, Clone)]
 struct Content {
-    cached: Vec<u8>,
-    platter: Vec<u8>,
+    /// Shared with forks of the disk until one of them changes it.
+    cached: Arc<Vec<u8>>,
+    platter: Arc<Vec<u8>>,
     /// Units whose cached bytes are not on the platter.
     dirty: BTreeSet<usize>,
 }
@@ -97,6 +100,13 @@ struct State {
     trace: u64,
 }
 
+fn carry_over(cached: &[u8], platter: &mut [u8], unit: usize) {
+    let end = ((unit + 1) * UNIT).min(cached.len()).min(platter.len());
+    if let Some(from) = cached.get(unit * UNIT..end) {
+        platter[unit * UNIT..end].copy_from_slice(from);
+    }
+}
+
 /// A disk with one file system. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Disk(Arc<Mutex<State>>);
@@ -130,6 +140,22 @@ impl Disk {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Another disk with the same content, which has nothing to do with this one any more. Locks stay behind.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let state = self.state();
+        Self(Arc::new(Mutex::new(State {
+            rng: state.rng.clone(),
+            files: state.files.clone(),
+            names: state.names.clone(),
+            platter_names: state.platter_names.clone(),
+            changes: state.changes.clone(),
+            locks: BTreeMap::new(),
+            planned: BTreeMap::new(),
+            ..*state
+        })))
     }
 
     /// How often each thing has happened.
@@ -167,8 +193,9 @@ impl Disk {
 
     /// Opens a file.
     pub fn open(&self, path: &Path) -> io::Result<File> {
-        let state = self.state();
+        let mut state = self.state();
         state.alive()?;
+        state.counts.opens += 1;
         let id = *state.names.get(path).ok_or(ErrorKind::NotFound)?;
         Ok(File { disk: self.clone(), id })
     }
@@ -302,10 +329,10 @@ impl Disk {
     pub fn flip_bit(&self, path: &Path, byte: usize, bit: u8) -> bool {
         let state = &mut *self.state();
         let Some(content) = state.names.get(path).and_then(|id| state.files.get_mut(id)) else { return false };
-        if let Some(byte) = content.platter.get_mut(byte) {
+        if let Some(byte) = Arc::make_mut(&mut content.platter).get_mut(byte) {
             *byte ^= 1 << (bit % 8);
         }
-        content.cached.get_mut(byte).map(|byte| *byte ^= 1 << (bit % 8)).is_some()
+        Arc::make_mut(&mut content.cached).get_mut(byte).map(|byte| *byte ^= 1 << (bit % 8)).is_some()
     }
 }
 
@@ -336,7 +363,13 @@ impl State {
     }
 
     fn note(&mut self, bytes: &[u8]) {
-        for byte in bytes {
+        // Eight bytes at a time: whole segments of zeros pass through here.
+        let mut words = bytes.chunks_exact(8);
+        for word in words.by_ref() {
+            let word = word.first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
+            self.trace = (self.trace ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        }
+        for byte in words.remainder() {
             self.trace = (self.trace ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
     }
@@ -369,41 +402,37 @@ impl Content {
             // Cutting reaches the platter in its own time, like any other change of length.
             self.dirty.extend(len / UNIT..self.cached.len().div_ceil(UNIT));
         }
-        self.cached.resize(len, 0);
+        Arc::make_mut(&mut self.cached).resize(len, 0);
     }
 
     fn write(&mut self, at: usize, bytes: &[u8]) {
         let end = at + bytes.len();
-        if self.cached.len() < end {
-            self.cached.resize(end, 0);
+        let cached = Arc::make_mut(&mut self.cached);
+        if cached.len() < end {
+            cached.resize(end, 0);
         }
-        self.cached[at..end].copy_from_slice(bytes);
+        cached[at..end].copy_from_slice(bytes);
         self.dirty.extend(at / UNIT..end.div_ceil(UNIT));
     }
 
     fn sync(&mut self) {
-        self.platter.resize(self.cached.len(), 0);
+        let (cached, platter) = (&self.cached, Arc::make_mut(&mut self.platter));
+        platter.resize(cached.len(), 0);
         for unit in std::mem::take(&mut self.dirty) {
-            self.carry_over(unit);
-        }
-    }
-
-    fn carry_over(&mut self, unit: usize) {
-        let end = ((unit + 1) * UNIT).min(self.cached.len()).min(self.platter.len());
-        if let Some(from) = self.cached.get(unit * UNIT..end) {
-            self.platter[unit * UNIT..end].copy_from_slice(from);
+            carry_over(cached, platter, unit);
         }
     }
 
     /// What is left after a power loss.
     fn settle(&mut self, rng: &mut Rng, kept_percent: u64, counts: &mut Counts) {
-        if self.cached.len() != self.platter.len() && rng.percent(kept_percent) {
-            self.platter.resize(self.cached.len(), 0);
+        let platter = Arc::make_mut(&mut self.platter);
+        if self.cached.len() != platter.len() && rng.percent(kept_percent) {
+            platter.resize(self.cached.len(), 0);
         }
         let dirty: Vec<usize> = std::mem::take(&mut self.dirty).into_iter().collect();
         for unit in &dirty {
             if rng.percent(kept_percent) {
-                self.carry_over(*unit);
+                carry_over(&self.cached, platter, *unit);
                 counts.units_kept += 1;
             } else {
                 counts.units_lost += 1;
@@ -413,7 +442,7 @@ impl Content {
             counts.blocks_torn += 1;
             self.tear(dirty[rng.index(dirty.len())] * UNIT / BLOCK, rng);
         }
-        self.cached = self.platter.clone();
+        self.cached = Arc::clone(&self.platter);
     }
 }
 
@@ -421,7 +450,8 @@ impl Content {
     /// Some units of a block that was being written hold anything.
     fn tear(&mut self, block: usize, rng: &mut Rng) {
         let end = ((block + 1) * BLOCK).min(self.platter.len());
-        for unit in self.platter.get_mut(block * BLOCK..end).unwrap_or_default().chunks_mut(UNIT) {
+        let platter = Arc::make_mut(&mut self.platter);
+        for unit in platter.get_mut(block * BLOCK..end).unwrap_or_default().chunks_mut(UNIT) {
             if rng.percent(50) {
                 unit.fill_with(|| rng.next_u64().to_le_bytes()[0]);
             }

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use abide_terminal::kill::Signal;
+use abide_terminal::options::DetachKey;
 use abide_terminal::protocol::{Key, Name, SessionRef};
 use abide_terminal::{Restore, RestoreAs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::format::Format;
-use crate::window::DetachKey;
 
 /// Keeps programs running: over a closed window, a lost connection, and its own upgrades and crashes.
 #[derive(Debug, Parser)]
@@ -24,6 +24,9 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Args)]
 pub(crate) struct Global {
+    /// The configuration, in place of ~/.config/abide/abide.toml; so does the variable `ABIDE_CONFIG`
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// How data is printed
     #[arg(short, long, global = true, value_enum, default_value = "table", value_name = "FORMAT")]
     pub(crate) output: Format,
@@ -128,9 +131,9 @@ pub(crate) struct Attach {
     /// Start it if it is not there
     #[arg(short = 'c', long, requires = "name")]
     pub(crate) create: bool,
-    /// The key that leaves
-    #[arg(long, value_name = "KEY", default_value = "ctrl-\\")]
-    pub(crate) detach_key: DetachKey,
+    /// The key that leaves, in place of the configured one
+    #[arg(long, value_name = "KEY")]
+    pub(crate) detach_key: Option<DetachKey>,
     /// The program to start with -c; without it, the login shell
     #[arg(last = true, value_name = "CMD", requires = "create")]
     pub(crate) command: Vec<OsString>,

@@ -17,7 +17,14 @@ impl Store {
             let epoch = self.incarnation.0;
             let log = self.logs.entry(id).or_insert_with(|| LogState { epoch, ..LogState::new(*uid, name, *options) });
             log.options = *options;
-            self.names.insert(Arc::clone(&log.name), id);
+            let namesake = self.names.insert(Arc::clone(&log.name), id).filter(|older| *older != id);
+            if let Some(older) = namesake
+                && let Some(log) = self.logs.get_mut(&older)
+            {
+                // Its end was lost with a batch.
+                log.name = format!("@lost/{:016x}", older.0).into();
+                self.names.insert(Arc::clone(&log.name), older);
+            }
             self.next_log = self.next_log.max(LogId(id.0 + 1));
             return;
         }
@@ -65,6 +72,7 @@ impl Store {
                 let old = Arc::make_mut(&mut log.checkpoints).remove(lsn);
                 self.release_checkpoint(old, current);
             }
+            Some(Control::Damage(damage)) => log.note_damage(*damage),
             // Written by no call of this version; replay refuses a stream that holds one.
             Some(_) => {}
         }

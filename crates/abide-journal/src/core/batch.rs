@@ -37,6 +37,8 @@ pub(super) struct Closed {
     pub(super) batch: u64,
     /// Where its logs end after it.
     ends: Vec<(LogId, Place)>,
+    /// It holds something that is promised to survive a power loss.
+    promised: bool,
     pub(super) at_written: Vec<(TicketId, Done)>,
     pub(super) at_synced: Vec<(TicketId, Done)>,
 }
@@ -139,6 +141,7 @@ impl Store {
             Request::AddCheckpoint { bytes, .. } => (control(Control::INLINE_HEAD_BYTES + bytes.len()) + control(8), 1),
             Request::Create { name, .. } => (control(64 + name.len()), 1),
             Request::SetOptions { .. } => (control(64 + 128), 1),
+            Request::Damage { .. } => (control(33), 1),
             Request::SetMeta { key, value, .. } => (control(6 + key.len() + value.len()), 1),
             Request::Drop { .. } | Request::RemoveCheckpoint { .. } => (control(8), 1),
             Request::Sync { .. } => (0, 0),
@@ -166,9 +169,8 @@ impl Store {
             + self.queue.front().map_or(0, |(_, request)| self.measure(request).0);
         let kept = self.queue.front().map_or(0, |(_, request)| self.room_kept_from(request));
         if at + needed + kept > self.settings.segment_bytes {
-            let clean = matches!(self.phase, Phase::Closing { step: CloseStep::Clean, .. });
-            if self.queue.is_empty() && !(clean && self.stream.next.is_some()) {
-                // Nothing but a proof: it is not worth making a segment.
+            if self.queue.is_empty() && self.stream.next.is_none() {
+                // Nothing but a proof: it is not worth making a segment. In one that is there its header proves as much.
                 self.proof_wanted = false;
                 return None;
             }
@@ -294,6 +296,8 @@ impl Store {
             (true, true) => BatchFlags::CLEAN,
         };
         self.proof_wanted = false;
+        self.proof_due = None;
+        draft.closed.promised = draft.wants_sync;
         let batch = self.next_batch;
         self.next_batch += 1;
         let echoes = std::mem::take(&mut self.echoes);
@@ -370,12 +374,14 @@ impl Store {
     }
 
     /// Batches up to this one are on the disk.
-    pub(super) fn batch_synced(&mut self, batch: u64, out: &mut Vec<Effect>) {
+    pub(super) fn batch_synced(&mut self, now: Now, batch: u64, out: &mut Vec<Effect>) {
         self.sync_in_flight = false;
         self.durable = self.durable.max(batch);
         let mut touched = BTreeMap::new();
         let mut answers = Vec::new();
+        let mut promised = false;
         while let Some(closed) = self.unsynced.pop_front_if(|closed| closed.batch <= batch) {
+            promised = closed.promised;
             touched.extend(closed.ends);
             answers.extend(closed.at_synced);
         }
@@ -389,6 +395,9 @@ impl Store {
         }
         for (ticket, done) in answers {
             out.push(Effect::Reply { ticket, result: Ok(done) });
+        }
+        if promised && self.unsynced.is_empty() && self.in_flight.is_none() {
+            self.proof_due = Some(now.tick_ms + self.settings.proof_delay_ms);
         }
     }
 }

@@ -3,6 +3,7 @@
 mod apply;
 mod batch;
 mod checkpoints;
+mod damage;
 mod epochs;
 mod extents;
 mod log;

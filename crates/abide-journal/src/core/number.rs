@@ -83,6 +83,11 @@ impl Store {
                 draft.control(id, log, now, Control::Meta { key, value });
                 (Done::Plain, Durability::Always)
             }
+            Request::Damage { log: id, damage } => {
+                let log = live(&self.logs, id)?;
+                draft.control(id, log, now, Control::Damage(damage));
+                (Done::Plain, Durability::Always)
+            }
             Request::Drop { log: id } => {
                 live(&self.logs, id)?;
                 let Some(log) = self.logs.get_mut(&id) else { return Err(Error::LogGone) };
@@ -201,6 +206,9 @@ impl Store {
         let mut durability = options.durability.unwrap_or(Durability::Os);
         for entry in entries {
             let log = live(&self.logs, entry.log)?;
+            if log.quarantined {
+                return Err(Error::ReadOnly);
+            }
             durability = durability.max(log.options.durability);
         }
         if let (Some(expect), Some(first)) = (options.expect, entries.first()) {

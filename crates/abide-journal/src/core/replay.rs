@@ -1,20 +1,22 @@
 //! From an index snapshot and the batches behind it to a store that takes appends.
 
+use super::LogView;
 use super::batch::Written;
 use super::log::LogState;
 use super::roots::Roots;
 use super::space::Space;
 use super::store::{Phase, Settings, Store, Stream};
-use super::{Effect, LogView};
 use crate::disk::DiskSpace;
-use crate::format::{BatchHeader, Control, Echo, EchoFlags, Kind, Malformed, RecordHeader, Snapshot};
+use crate::format::{
+    BatchHeader, Control, Damage, Echo, EchoFlags, EpochEntry, Kind, Malformed, RecordHeader, Snapshot,
+};
 use crate::position::{ByteOffset, Incarnation, LogId, Place};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// A store that is being opened.
 #[derive(Debug)]
-pub struct Replayed(Store);
+pub struct Replayed(pub(super) Store);
 
 /// Where an open goes on: its own new segment.
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +70,7 @@ impl Replayed {
             appended_since_index: 0,
             proof_wanted: false,
             interval_due: None,
+            proof_due: None,
             retry_at: None,
             no_room: false,
             retry_room: false,
@@ -95,6 +98,11 @@ impl Replayed {
     /// Number of the next batch.
     pub fn next_batch(&self) -> u64 {
         self.0.next_batch
+    }
+
+    /// Every log with what is damaged of it.
+    pub fn damaged(&self) -> impl Iterator<Item = (&str, &[Damage], bool)> {
+        self.0.logs.values().map(|log| (&*log.name, &**log.damage, log.quarantined))
     }
 
     /// Notes a segment file, whatever it holds.
@@ -141,7 +149,7 @@ impl Replayed {
     }
 
     /// The store, ready for appends; everything replayed is durable by now. Also what readers see of each log.
-    pub fn begin(self, end: StreamEnd) -> (Store, Vec<Effect>) {
+    pub fn begin(self, end: StreamEnd) -> (Store, Vec<(LogId, Arc<LogView>)>) {
         let mut store = self.0;
         store.incarnation = end.incarnation;
         store.stream.segment = end.segment;
@@ -153,13 +161,12 @@ impl Replayed {
         store.sync_asked = store.durable;
         store.disk = end.space;
         store.roots.exists(end.segment);
-        let mut views: Vec<Effect> = Vec::new();
+        let mut views = Vec::new();
         for (id, log) in &mut store.logs {
             log.epoch = end.incarnation.0.max(log.epochs.last() + 1);
             log.written = log.next;
             log.durable = log.next;
-            let view: Arc<LogView> = log.publish();
-            views.push(Effect::Wake { log: *id, view: Some(view) });
+            views.push((*id, log.publish()));
         }
         store.roots.seal_all_before(end.segment);
         (store, views)
@@ -181,6 +188,11 @@ impl Store {
             if (header.lsn, header.offset) != (log.next.lsn.get(), log.next.offset.0) {
                 return Err(Malformed("a record is not the next one of its log"));
             }
+            // Only if the start of the epoch was lost.
+            if header.epoch > log.epochs.last() {
+                let entry = EpochEntry { epoch: header.epoch, start_lsn: header.lsn, forced: false };
+                Arc::make_mut(&mut log.epochs).push(entry, self.settings.epoch_entries_max);
+            }
             let advance = match header.kind {
                 Kind::Mark => 0,
                 Kind::Gap => {
@@ -198,6 +210,7 @@ impl Store {
                     | Control::Meta { .. }
                     | Control::CheckpointInline { .. }
                     | Control::CheckpointRemoved { .. }
+                    | Control::Damage(_)
                     | Control::Dropped,
                     true,
                 ) => control = Some(decoded),

@@ -7,7 +7,9 @@ use super::{LogState, LogView};
 use crate::disk::DiskSpace;
 use crate::entry::{AppendOptions, Appended};
 use crate::error::{Cause, Error};
-use crate::format::{BLOCK_BYTES, BatchHeader, Echo, Kind, RecordHeader, SegmentHeader, Snapshot, SnapshotCheckpoint};
+use crate::format::{
+    BLOCK_BYTES, BatchHeader, Damage, Echo, Kind, RecordHeader, SegmentHeader, Snapshot, SnapshotCheckpoint,
+};
 use crate::options::LogOptions;
 use crate::position::{Incarnation, LogId, LogUid, Lsn, Position};
 use bytes::Bytes;
@@ -23,6 +25,7 @@ pub struct Settings {
     pub record_bytes_max: u64,
     pub append_bytes_max: u64,
     pub sync_interval_ms: u64,
+    pub proof_delay_ms: u64,
     pub index_interval_bytes: u64,
     pub extent_bytes: u32,
     pub checkpoint_inline_bytes_max: u64,
@@ -75,6 +78,8 @@ pub enum Request {
     SetMeta { log: LogId, key: String, value: Vec<u8> },
     /// A checkpoint for all records up to `lsn` (0: for the empty log), behind which lies `offset`.
     AddCheckpoint { log: LogId, lsn: u64, offset: u64, bytes: Bytes },
+    /// A damage, or what has become of it.
+    Damage { log: LogId, damage: Damage },
     /// One checkpoint less.
     RemoveCheckpoint { log: LogId, lsn: u64 },
     /// A sync of everything before this request; with a log and LSN: only if that is not durable yet.
@@ -276,6 +281,8 @@ pub struct Store {
     /// A batch without records is to be written, so that one more snapshot can be taken.
     pub(super) proof_wanted: bool,
     pub(super) interval_due: Option<u64>,
+    /// The last batch holds something promised that no later one proves durable: at this time a proof is written.
+    pub(super) proof_due: Option<u64>,
     pub(super) retry_at: Option<u64>,
     pub(super) no_room: bool,
     /// Something has changed since room was missing: it is asked for again.
@@ -304,7 +311,7 @@ impl Store {
 
     /// The next `tick_ms` at which [`Event::Tick`] is due. `None`: nothing will happen by itself.
     pub fn deadline(&self) -> Option<u64> {
-        [self.interval_due, self.retry_at].into_iter().flatten().min()
+        [self.interval_due, self.retry_at, self.proof_due].into_iter().flatten().min()
     }
 
     /// Whether the store has come to its end.
@@ -318,7 +325,7 @@ impl Store {
             Event::Submit { ticket, request } => return self.submit(ticket, request, out),
             Event::Turn => {}
             Event::Written { batch } => self.batch_written(now, batch, out),
-            Event::Synced { batch } => self.batch_synced(batch, out),
+            Event::Synced { batch } => self.batch_synced(now, batch, out),
             Event::Prepared { segment, to, salt, space } => self.prepared(segment, to, salt, space),
             Event::PrepareFailed { space } => {
                 self.stream.preparing = false;
@@ -374,6 +381,10 @@ impl Store {
         if self.interval_due.is_some_and(|due| due <= now.tick_ms) {
             self.interval_due = None;
             self.wanted = self.wanted.max(self.next_batch - 1);
+        }
+        if self.proof_due.is_some_and(|due| due <= now.tick_ms) {
+            self.proof_due = None;
+            self.proof_wanted = true;
         }
         if self.retry_at.is_some_and(|at| at <= now.tick_ms) {
             self.retry_at = None;
@@ -622,6 +633,7 @@ impl Store {
         }
         self.phase = Phase::Poisoned(cause.clone());
         self.interval_due = None;
+        self.proof_due = None;
         self.retry_at = None;
         out.push(Effect::Poisoned(cause.clone()));
     }

@@ -121,6 +121,11 @@ impl EchoFlags {
     pub const CONTROL: Self = Self(1);
     /// It held only moved records.
     pub const MOVED: Self = Self(2);
+
+    /// Whether all bits of `other` are set.
+    pub fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
 }
 
 /// One log touched by the *previous* batch, 32 bytes: log u64 · last_lsn u64 · end_offset u64 · flags u64. If one batch

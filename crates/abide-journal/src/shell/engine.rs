@@ -5,7 +5,6 @@ use super::cache::Ages;
 use super::encode::Sealed;
 use super::io::Job;
 use super::shared::{LogShared, Message, Shared, Submission, locked};
-use super::watch::Watch;
 use crate::core::{Done, Effect, Event, LogView, Payload, Store, TicketId, WritePlan};
 use crate::entry::{Content, Record};
 use crate::error::Error;
@@ -49,22 +48,18 @@ struct Helpers {
 }
 
 impl Engine {
-    pub(crate) fn new(shared: &Shared, store: Store, views: Vec<Effect>) -> Self {
-        let mut engine = Self {
+    pub(crate) fn new(store: Store, logs: Vec<Arc<LogShared>>) -> Self {
+        Self {
             store,
             pending: HashMap::new(),
             next_ticket: 0,
             jobs: VecDeque::new(),
             running: 0,
-            logs: BTreeMap::new(),
+            logs: logs.into_iter().map(|log| (log.id, log)).collect(),
             ages: Ages::default(),
             abandoned: false,
             helpers: None,
-        };
-        for effect in views {
-            engine.perform(shared, effect);
         }
-        engine
     }
 
     /// Takes what callers and helpers have sent.
@@ -173,16 +168,7 @@ impl Engine {
             log.view.set(Some(view));
             return;
         }
-        let log = Arc::new(LogShared {
-            id,
-            uid: view.uid,
-            name: Arc::clone(&view.name),
-            view: Watch::new(Some(view)),
-            cache: super::cache::LogCache::default(),
-        });
-        let mut registry = shared.registry.write().unwrap_or_else(PoisonError::into_inner);
-        registry.by_name.insert(Arc::clone(&log.name), id);
-        registry.by_id.insert(id, Arc::clone(&log));
+        let log = shared.register(id, view);
         self.logs.insert(id, log);
     }
 
@@ -368,7 +354,7 @@ impl Helper {
         let run = move || {
             for job in queue {
                 if let Some(event) = shared.carry_out(&job) {
-                    shared.send(Message::Event(event));
+                    shared.report(event);
                 }
             }
         };

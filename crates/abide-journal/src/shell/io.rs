@@ -75,40 +75,41 @@ impl Shared {
         self.disk.free_bytes(&self.paths.dir).tried("statvfs", &self.paths.dir)
     }
 
-    fn writable(&self, segment: u64) -> Result<(PathBuf, Arc<dyn File>), Failure> {
+    /// The file of a segment, kept open from its first use on: a small append is one call to the disk.
+    fn writable(&self, segment: u64, salt: Option<u32>) -> Result<Arc<dyn File>, Failure> {
+        if let Some(file) = self.kept_file(segment) {
+            return Ok(file);
+        }
         let path = self.paths.segment(segment);
-        let file = match self.kept_file(segment) {
-            Some(file) => file,
-            None => self.disk.open(&path).tried("open", &path)?,
-        };
-        Ok((path, file))
+        let file = self.disk.open(&path).tried("open", &path)?;
+        if let Some(salt) = salt {
+            self.keep_file(segment, SegmentFile { file: Arc::clone(&file), salt });
+        }
+        Ok(file)
     }
 
     fn write(&self, plan: &WritePlan, payloads: &[Sealed]) -> Outcome {
-        let (path, file) = self.writable(plan.header.segment)?;
+        let segment = plan.header.segment;
+        let file = self.writable(segment, Some(plan.salt))?;
+        let failed = |error| Failure("write", self.paths.segment(segment), error);
         if let Some(header) = &plan.begin {
-            write_whole(file.as_ref(), 0, &[IoSlice::new(&header.encode())]).tried("write", &path)?;
-            self.keep_file(plan.header.segment, SegmentFile { file: Arc::clone(&file), salt: plan.salt });
+            write_whole(file.as_ref(), 0, &[IoSlice::new(&header.encode())]).map_err(failed)?;
         }
         let encoded = Encoded::new(plan, payloads);
         debug_assert_eq!(encoded.len() as u64, 56 + u64::from(plan.header.body_len), "the plan knew its length");
-        write_whole(file.as_ref(), plan.at, &encoded.buffers()).tried("write", &path)?;
+        write_whole(file.as_ref(), plan.at, &encoded.buffers()).map_err(failed)?;
         Ok(Event::Written { batch: plan.header.batch })
     }
 
     fn sync(&self, segment: u64, batch: u64) -> Outcome {
-        let (path, file) = self.writable(segment)?;
-        file.sync_data().tried("sync", &path)?;
+        let file = self.writable(segment, None)?;
+        file.sync_data().map_err(|error| Failure("sync", self.paths.segment(segment), error))?;
         Ok(Event::Synced { batch })
     }
 
     fn prepare(&self, segment: u64, create: bool, from: u64, to: u64) -> Outcome {
         let path = self.paths.segment(segment);
-        let file = if create {
-            self.disk.create(&path).tried("create", &path)?
-        } else {
-            self.disk.open(&path).tried("open", &path)?
-        };
+        let file = if create { self.disk.create(&path).tried("create", &path)? } else { self.writable(segment, None)? };
         write_zeros(file.as_ref(), from, to).tried("write", &path)?;
         if create {
             let dir = self.paths.segments();

@@ -2,15 +2,16 @@
 
 use super::engine::Engine;
 use super::log::{Log, LogInfo, append_request, info, plain};
-use super::open::{Opened, RecoveryReport, open};
+use super::open::{Opened, RecoveryReport, open, open_read_only};
 use super::shared::{Inner, Shared, locked};
 use super::ticket::Ticket;
 use super::watch::SpaceWatch;
-use crate::core::{Done, Request};
+use crate::core::{Done, Request, Store};
 use crate::disk::{Clock, Disk, Lock};
 use crate::entry::{AppendOptions, Appended, Entry};
 use crate::error::{Cause, Error};
-use crate::options::{LogOptions, Options};
+use crate::format::{Damage, DamageState};
+use crate::options::{LogOptions, OnDamage, Options};
 use crate::position::{LogId, LogUid};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -52,9 +53,9 @@ impl Journal {
         clock: Arc<dyn Clock>,
         mut options: Options,
     ) -> Result<(Self, RecoveryReport), Error> {
-        let Opened { store, views, report, lock, random } = open(disk.as_ref(), &mut options)?;
-        let shared = Arc::new(Shared::new(disk, clock, &options, lock, random));
-        let mut engine = Engine::new(&shared, store, views);
+        let opened = open(disk.as_ref(), &mut options)?;
+        let (shared, store, report) = Self::share(disk, clock, &options, opened);
+        let mut engine = Engine::new(store.ok_or(Error::ReadOnly)?, shared.logs());
         if options.threads {
             engine.start_helpers(&shared);
         }
@@ -72,6 +73,40 @@ impl Journal {
         Ok((Self { inner: Arc::new(Inner { shared, owner: Mutex::new(owner) }) }, report))
     }
 
+    /// Opens a store to look at it: nothing is written, and nothing is taken. A store that cannot be opened otherwise is
+    /// shown up to the place where it cannot be read, which the report names. Of the options only `dir` and
+    /// `tail_cache_bytes` count.
+    ///
+    /// Errors: `journal_locked` if a process has it open, `journal_format`, `journal_corrupt` if a segment's head is
+    /// damaged.
+    pub fn open_read_only(
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        options: &Options,
+    ) -> Result<(Self, RecoveryReport), Error> {
+        let opened = open_read_only(disk.as_ref(), options)?;
+        let (shared, _, report) = Self::share(disk, clock, options, opened);
+        shared.end(&Error::ReadOnly);
+        Ok((Self { inner: Arc::new(Inner { shared, owner: Mutex::new(None) }) }, report))
+    }
+
+    fn share(
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        options: &Options,
+        opened: Opened,
+    ) -> (Arc<Shared>, Option<Store>, RecoveryReport) {
+        let Opened { store, views, report, file, lock, random } = opened;
+        let shared = Arc::new(Shared::new(disk, clock, options, lock, random));
+        if let Some((segment, file)) = file {
+            shared.keep_file(segment, file);
+        }
+        for (log, view) in views {
+            shared.register(log, view);
+        }
+        (shared, store, report)
+    }
+
     /// Makes a log. Durable when answered. `log_exists`, `limit_exceeded`.
     pub fn create_log(&self, name: &str, options: LogOptions) -> Ticket<Log> {
         let refused = |error| Ticket::refused(Arc::clone(&self.inner), error, created);
@@ -86,10 +121,28 @@ impl Journal {
         self.inner.ask(Request::Create { name: name.to_owned(), uid: LogUid(uid), options }, created)
     }
 
-    /// A log that exists. `log_not_found`.
+    /// A log that exists. `log_not_found`; `journal_corrupt` for a damaged log that refuses to serve
+    /// ([`OnDamage::Refuse`](crate::OnDamage)), until its damage is accepted.
     pub fn log(&self, name: &str) -> Result<Log, Error> {
         let shared = self.inner.shared.log_named(name).ok_or(Error::LogNotFound)?;
-        Ok(Log { inner: Arc::clone(&self.inner), shared })
+        let log = Log { inner: Arc::clone(&self.inner), shared };
+        let view = log.shared.view.get().ok_or(Error::LogNotFound)?;
+        match view.damage.iter().find(|damage| damage.state == DamageState::Found) {
+            Some(found) if view.options.on_damage == OnDamage::Refuse => Err(log.damaged(found)),
+            _ => Ok(log),
+        }
+    }
+
+    /// Takes a damage that [`Journal::logs`] tells of as a permanent gap: its records stay unreadable, but the log is given
+    /// out again. What a lost control record said is taken as not said. Durable when answered. `log_not_found`.
+    pub fn accept_loss(&self, name: &str, damage: Damage) -> Ticket<()> {
+        match self.inner.shared.log_named(name) {
+            Some(log) => {
+                let damage = Damage { state: DamageState::Accepted, ..damage };
+                self.inner.ask(Request::Damage { log: log.id, damage }, plain)
+            }
+            None => Ticket::refused(Arc::clone(&self.inner), Error::LogNotFound, plain),
+        }
     }
 
     /// All logs by name, from memory.

@@ -291,6 +291,14 @@ impl Log {
         self.shared.uid
     }
 
+    /// The error that names a damage.
+    pub(super) fn damaged(&self, damage: &Damage) -> Error {
+        match self.reader() {
+            Ok(reader) => reader.damaged(damage),
+            Err(error) => error,
+        }
+    }
+
     fn reader(&self) -> Result<Reader<'_>, Error> {
         Reader::new(&self.inner.shared, &self.shared)
     }

@@ -5,9 +5,10 @@ use super::shared::{LogShared, Shared};
 use crate::core::{Extent, LogView};
 use crate::entry::{Content, Level, Record};
 use crate::error::{Corruption, DamagedRange, Error};
-use crate::format::{BLOCK_BYTES, BatchHeader, Control, Echo, Kind, RecordHeader, SnapshotCheckpoint, padded};
+use crate::format::{BLOCK_BYTES, BatchHeader, Control, Damage, Echo, Kind, RecordHeader, SnapshotCheckpoint, padded};
 use crate::position::{ByteOffset, Cursor, Epoch, Lsn, Place, Position};
 use bytes::Bytes;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Where a read stops, whichever comes first. At least one record is returned if there is one.
@@ -207,19 +208,55 @@ impl<'a> Reader<'a> {
         if let Some(run) = cached {
             return Ok(run);
         }
-        let index = self.view.extents.partition_point(|extent| extent.end_lsn() <= from.get());
-        let extent = self.view.extents.get(index).filter(|extent| extent.first_lsn <= from.get());
-        let Some(extent) = extent else { return Err(self.corrupt(0, 0, "the index has no place for it", from, from)) };
-        let mut records = self.read_extent(&extent)?;
-        records.retain(|record| record.lsn() >= from && record.lsn() < until);
+        let mut extent = extent_of(&self.view, from);
+        loop {
+            let tried = self.run_of(extent, from, until);
+            if !matches!(tried, Err(Error::Corrupt(_))) {
+                return tried;
+            }
+            // Its segment may have been freed since this view was taken: the records lie elsewhere, or are trimmed.
+            let now = self.log.view.get().ok_or(Error::LogGone)?;
+            if from < now.base.lsn {
+                return Err(Error::PositionTrimmed { base: now.base });
+            }
+            let moved = extent_of(&now, from);
+            if moved == extent {
+                return tried;
+            }
+            extent = moved;
+        }
+    }
+
+    fn run_of(&self, extent: Option<Extent>, from: Lsn, until: Lsn) -> Result<Vec<Record>, Error> {
+        let Some(extent) = extent else {
+            let lost = self.view.damage.iter().find(|damage| (damage.from_lsn..=damage.to_lsn).contains(&from.get()));
+            return Err(match lost {
+                Some(damage) => self.damaged(damage),
+                None => self.corrupt(0, 0, "the index has no place for it", from, from, None),
+            });
+        };
+        let mut records = Vec::new();
+        for piece in self.read_extent(&extent)? {
+            match piece {
+                Piece::Record(record) if record.lsn() >= until => break,
+                Piece::Record(record) if record.lsn() >= from => records.push(record),
+                Piece::Record(_) => {}
+                Piece::Hole { to, .. } if to < from.get() => {}
+                Piece::Hole { .. } if !records.is_empty() => break,
+                Piece::Hole { from: first, to, at, behind } => {
+                    let (first, last) = (Lsn::at_least_first(first), Lsn::at_least_first(to));
+                    return Err(self.corrupt(extent.segment, at, "a record does not verify", first, last, behind));
+                }
+            }
+        }
         Ok(records)
     }
 
-    /// One read of the extent's span; every batch header on the way and every record of this log is verified.
-    fn read_extent(&self, extent: &Extent) -> Result<Vec<Record>, Error> {
+    /// One read of the extent's span. Every record is verified; one that does not is a hole.
+    pub(crate) fn read_extent(&self, extent: &Extent) -> Result<Vec<Piece>, Error> {
         let last = Lsn::at_least_first(extent.end_lsn() - 1);
         let first = Lsn::at_least_first(extent.first_lsn);
-        let corrupt = |at: u64, reason| self.corrupt(extent.segment, at, reason, first, last);
+        let corrupt = |at: u64, reason| self.corrupt(extent.segment, at, reason, first, last, None);
         let segment = match self.shared.segment(extent.segment) {
             Ok(segment) => segment,
             Err(_) if self.log.view.get().is_none() => return Err(Error::LogGone),
@@ -232,7 +269,8 @@ impl<'a> Reader<'a> {
             Ok(_) => return Err(corrupt(start, "the segment is too short")),
             Err(_) => return Err(corrupt(start, "the segment cannot be read")),
         }
-        let walk = Walk {
+        let mut walk = Walk {
+            log: self.log,
             bytes: Bytes::from(bytes),
             start,
             at: start,
@@ -240,24 +278,7 @@ impl<'a> Reader<'a> {
             segment: extent.segment,
             salt: segment.salt,
         };
-        self.walk(walk, extent).map_err(|(at, reason)| corrupt(at, reason))
-    }
-
-    fn walk(&self, mut walk: Walk, extent: &Extent) -> Result<Vec<Record>, (u64, &'static str)> {
-        let mut records = Vec::with_capacity(extent.records as usize);
-        let (mut lsn, mut offset) = (extent.first_lsn, extent.first_offset);
-        while lsn < extent.end_lsn() {
-            let (header, payload) = walk.next().map_err(|reason| (walk.at, reason))?;
-            if header.log != self.log.id || !header.kind.has_lsn() {
-                continue;
-            }
-            let holds = header.lsn == lsn && header.offset == offset && header.verifies(self.log.uid, &payload);
-            let record = record(&header, payload).filter(|_| holds).ok_or((walk.at, "a record does not verify"))?;
-            lsn += 1;
-            offset = record.end_offset().0;
-            records.push(record);
-        }
-        Ok(records)
+        Ok(walk.pieces(extent))
     }
 
     /// The bytes of an inline checkpoint, verified.
@@ -291,14 +312,28 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn corrupt(&self, segment: u64, position: u64, reason: &'static str, from: Lsn, to: Lsn) -> Error {
+    /// The error that names a damage.
+    pub(crate) fn damaged(&self, damage: &Damage) -> Error {
+        let (from, to) = (Lsn::at_least_first(damage.from_lsn), Lsn::at_least_first(damage.to_lsn));
+        self.corrupt(damage.segment, damage.position, "a batch that was proven durable", from, to, None)
+    }
+
+    fn corrupt(
+        &self,
+        segment: u64,
+        position: u64,
+        reason: &'static str,
+        from: Lsn,
+        to: Lsn,
+        behind: Option<Place>,
+    ) -> Error {
         let next = self.view.extents.partition_point(|extent| extent.first_lsn <= to.get());
-        let behind = match self.view.extents.get(next) {
+        let behind = behind.unwrap_or_else(|| match self.view.extents.get(next) {
             Some(extent) => {
                 Place { lsn: Lsn::at_least_first(extent.first_lsn), offset: ByteOffset(extent.first_offset) }
             }
             None => self.view.written,
-        };
+        });
         let range = DamagedRange { log: self.log.name.to_string(), from, to, behind };
         let file = self.shared.paths.segment(segment);
         Error::Corrupt(Arc::new(Corruption { file, position, reason, range: Some(range) }))
@@ -308,8 +343,28 @@ impl<'a> Reader<'a> {
 /// Records taken from the shared tail at once.
 const CACHED_RUN: usize = 1_024;
 
+fn extent_of(view: &LogView, lsn: Lsn) -> Option<Extent> {
+    let index = view.extents.partition_point(|extent| extent.end_lsn() <= lsn.get());
+    view.extents.get(index).filter(|extent| extent.first_lsn <= lsn.get())
+}
+
+/// What an extent holds, in order.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    Record(Record),
+    /// Records that cannot be read, the byte of the segment where the first of them is looked for, and what is readable
+    /// behind them in this extent.
+    Hole {
+        from: u64,
+        to: u64,
+        at: u64,
+        behind: Option<Place>,
+    },
+}
+
 /// Goes from record to record over the bytes of an extent's span.
-struct Walk {
+struct Walk<'a> {
+    log: &'a LogShared,
     bytes: Bytes,
     /// Byte in the segment where `bytes` begins.
     start: u64,
@@ -319,27 +374,78 @@ struct Walk {
     salt: u32,
 }
 
-impl Walk {
+impl Walk<'_> {
+    /// Record after record as long as each is the one expected. Behind the first that is not, headers and lengths mean
+    /// nothing: whatever verifies as one of the records that are still expected is looked for at each place.
+    fn pieces(&mut self, extent: &Extent) -> Vec<Piece> {
+        let mut pieces = Vec::with_capacity(extent.records as usize);
+        let mut next = (extent.first_lsn, extent.first_offset);
+        let mut good = self.start;
+        while next.0 < extent.end_lsn() {
+            let Some((header, payload)) = self.next() else { break };
+            if header.log != self.log.id || !header.kind.has_lsn() {
+                continue;
+            }
+            let holds = (header.lsn, header.offset) == next && header.verifies(self.log.uid, &payload);
+            let Some(record) = record(&header, payload).filter(|_| holds) else { break };
+            next = (next.0 + 1, record.end_offset().0);
+            good = self.at;
+            pieces.push(Piece::Record(record));
+        }
+        let mut at = good;
+        while next.0 < extent.end_lsn() {
+            let found = self.search(at, next.0..extent.end_lsn());
+            let behind = found.as_ref().map(|(_, record)| Place { lsn: record.lsn(), offset: record.offset });
+            let to = behind.map_or(extent.end_lsn(), |place| place.lsn.get()) - 1;
+            if to >= next.0 {
+                pieces.push(Piece::Hole { from: next.0, to, at, behind });
+            }
+            let Some((end, record)) = found else { break };
+            next.0 = record.lsn().get() + 1;
+            at = end;
+            pieces.push(Piece::Record(record));
+        }
+        pieces
+    }
+
+    /// The next place from which a record of this log in the range can be read, and the place behind it.
+    fn search(&self, from: u64, wanted: Range<u64>) -> Option<(u64, Record)> {
+        let end = self.start + self.bytes.len() as u64;
+        (from..end).step_by(8).find_map(|at| {
+            let (header, payload) = self.record_at(at)?;
+            let ours = header.log == self.log.id && wanted.contains(&header.lsn);
+            if !ours || !header.verifies(self.log.uid, &payload) {
+                return None;
+            }
+            let stored = RecordHeader::record_bytes(payload.len()) as u64;
+            Some((at + stored, record(&header, payload)?))
+        })
+    }
+
     fn slice(&self, at: u64, len: usize) -> Option<Bytes> {
         let from = usize::try_from(at.checked_sub(self.start)?).ok()?;
         let to = from.checked_add(len)?;
         if to <= self.bytes.len() { Some(self.bytes.slice(from..to)) } else { None }
     }
 
-    fn next(&mut self) -> Result<(RecordHeader, Bytes), &'static str> {
+    fn record_at(&self, at: u64) -> Option<(RecordHeader, Bytes)> {
+        let from = usize::try_from(at.checked_sub(self.start)?).ok()?;
+        let header = RecordHeader::decode(self.bytes.get(from..)?).ok()?;
+        let payload = self.slice(at + RecordHeader::BYTES as u64, header.payload_len as usize)?;
+        Some((header, payload))
+    }
+
+    fn next(&mut self) -> Option<(RecordHeader, Bytes)> {
         while self.at >= self.batch_end {
             self.enter_batch()?;
         }
-        let head = self.slice(self.at, RecordHeader::BYTES).ok_or("a record is cut off")?;
-        let header = RecordHeader::decode(&head).map_err(|malformed| malformed.0)?;
-        let len = header.payload_len as usize;
-        let payload = self.slice(self.at + RecordHeader::BYTES as u64, len).ok_or("a record is cut off")?;
-        self.at += (RecordHeader::BYTES + padded(len)) as u64;
-        Ok((header, payload))
+        let (header, payload) = self.record_at(self.at)?;
+        self.at += (RecordHeader::BYTES + padded(payload.len())) as u64;
+        Some((header, payload))
     }
 
     /// The next batch begins here or at the next block.
-    fn enter_batch(&mut self) -> Result<(), &'static str> {
+    fn enter_batch(&mut self) -> Option<()> {
         for at in [self.batch_end, self.batch_end.next_multiple_of(BLOCK_BYTES)] {
             let Some(head) = self.slice(at, BatchHeader::BYTES) else { continue };
             if let Ok(header) = BatchHeader::decode(&head, self.salt)
@@ -348,10 +454,10 @@ impl Walk {
                 let body = at + BatchHeader::BYTES as u64;
                 self.at = body + u64::from(header.echoes) * Echo::BYTES as u64;
                 self.batch_end = body + u64::from(header.body_len);
-                return Ok(());
+                return Some(());
             }
         }
-        Err("a batch header does not verify")
+        None
     }
 }
 

@@ -71,8 +71,19 @@ struct Inbox {
     messages: VecDeque<Message>,
     /// Bytes of appends that are not written yet.
     queued: usize,
-    /// The writer thread must look: at work that is left, or at a deadline that a caller has changed.
+    /// The writer thread must look: at work that is left, at a deadline that is earlier now, or at the end.
     look: bool,
+    /// What the writer thread waits for beside messages; `None`: it is at work.
+    waits: Option<Wait>,
+}
+
+/// How long the writer thread sleeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    /// Until it is woken.
+    Forever,
+    /// Until this tick of the clock.
+    Until(u64),
 }
 
 /// A segment file with what reading it takes.
@@ -159,14 +170,32 @@ impl Shared {
         Ok(())
     }
 
+    /// What a helper thread has done. If nothing else waits it also does what follows, such as answering whoever waited
+    /// for a sync, without waking the writer thread for it.
+    pub(crate) fn report(&self, event: Event) {
+        let mut inbox = locked(&self.inbox);
+        let alone = inbox.messages.is_empty();
+        inbox.messages.push_back(Message::Event(event));
+        drop(inbox);
+        if !(alone && self.write_here()) {
+            self.wake.notify_one();
+        }
+    }
+
     /// Writes what is queued on the caller's thread, if nobody is at it: a small append then costs no change of threads.
+    /// The writer thread is woken only for what it would miss.
     fn write_here(&self) -> bool {
         let Ok(mut engine) = self.engine.try_lock() else { return false };
         let Some(owner) = engine.as_mut() else { return false };
-        let before = owner.deadline();
-        let left = owner.pass(self, true);
-        if left || owner.deadline() != before {
-            locked(&self.inbox).look = true;
+        let left = owner.pass(self, true) || owner.is_finished();
+        let mut inbox = locked(&self.inbox);
+        let late = owner.deadline().is_some_and(|deadline| match inbox.waits {
+            Some(Wait::Until(until)) => until > deadline,
+            Some(Wait::Forever) | None => true,
+        });
+        if left || late {
+            inbox.look = true;
+            drop(inbox);
             self.wake.notify_one();
         }
         true
@@ -199,6 +228,7 @@ impl Shared {
     /// Blocks until there is something to do, or the clock reaches `deadline`.
     pub(crate) fn wait_for_work(&self, deadline: Option<u64>) {
         let mut inbox = locked(&self.inbox);
+        inbox.waits = Some(deadline.map_or(Wait::Forever, Wait::Until));
         while inbox.messages.is_empty() && !inbox.look {
             inbox = match deadline {
                 None => self.wake.wait(inbox).unwrap_or_else(PoisonError::into_inner),
@@ -213,6 +243,7 @@ impl Shared {
             };
         }
         inbox.look = false;
+        inbox.waits = None;
     }
 
     /// Nothing more is taken; what is in the inbox is answered.
@@ -234,6 +265,21 @@ impl Shared {
         for log in logs {
             log.view.set(log.view.get());
         }
+    }
+
+    /// A log begins to exist for callers.
+    pub(crate) fn register(&self, id: LogId, view: Arc<LogView>) -> Arc<LogShared> {
+        let log = Arc::new(LogShared {
+            id,
+            uid: view.uid,
+            name: Arc::clone(&view.name),
+            view: Watch::new(Some(view)),
+            cache: LogCache::default(),
+        });
+        let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
+        registry.by_name.insert(Arc::clone(&log.name), id);
+        registry.by_id.insert(id, Arc::clone(&log));
+        log
     }
 
     pub(crate) fn logs(&self) -> Vec<Arc<LogShared>> {

@@ -287,17 +287,12 @@ fn at_any_moment() {
     for acknowledged in tally.acknowledged {
         assert!(acknowledged > seeds, "too little was acknowledged: {tally:?}");
     }
-    for struck in [
-        tally.blocks_torn,
-        tally.units_lost,
-        tally.acknowledged_lost,
-        tally.diverged,
-        tally.copied,
-        tally.cut,
-        tally.clean,
-    ] {
+    for struck in
+        [tally.blocks_torn, tally.units_lost, tally.acknowledged_lost, tally.diverged, tally.copied, tally.clean]
+    {
         assert!(struck > seeds / 10, "too seldom: {tally:?}");
     }
+    assert!(tally.cut > seeds / 20, "too few torn tails whose headers tell their length: {tally:?}");
     assert!(tally.from_snapshots > seeds / 10, "too few opens from a snapshot: {tally:?}");
 }
 

@@ -55,6 +55,10 @@ impl Disk for SimDisk {
         }
     }
 
+    fn lock_shared(&self, path: &Path) -> io::Result<Lock> {
+        self.0.lock(path).map(Lock::Simulated)
+    }
+
     fn still_locked(&self, path: &Path, lock: &Lock) -> bool {
         matches!(lock, Lock::Simulated(lock) if self.0.still_locked(path, *lock))
     }

@@ -156,7 +156,7 @@ impl Sessions {
             spec
         });
         let (Some(context), Ok(spec)) = (self.context(id), spec) else {
-            let gone = Gone { status: None, rebooted: false };
+            let gone = Gone { status: None, rebooted: false, errno: 0 };
             return self.hub.tell_later(Msg::Session(id, Input::Holder(HolderInput::Gone(gone))));
         };
         let slots = self.launches.clone();

@@ -78,6 +78,10 @@ impl Disk for FaultyDisk {
         FileDisk.lock(path, inherited)
     }
 
+    fn lock_shared(&self, path: &Path) -> io::Result<abide_journal::Lock> {
+        FileDisk.lock_shared(path)
+    }
+
     fn still_locked(&self, path: &Path, lock: &abide_journal::Lock) -> bool {
         FileDisk.still_locked(path, lock)
     }

@@ -26,6 +26,7 @@ const QUEUE_MAX: usize = 1_024;
 pub(super) struct Limits {
     pub(super) connections_max: usize,
     pub(super) outbox: outbox::Limits,
+    pub(super) client_queue_bytes_max: usize,
 }
 
 /// The way to the task. Clones are cheap.

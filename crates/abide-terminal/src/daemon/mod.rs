@@ -11,6 +11,7 @@
 //! One thread runs all of these tasks; the journal has its own threads, and so have the screens.
 
 mod answers;
+mod client_queue;
 mod connection;
 mod create;
 mod effects;
@@ -30,6 +31,7 @@ mod restore;
 mod screens;
 mod sessions;
 mod shared;
+mod socket;
 mod upgrade;
 mod view;
 mod viewer;
@@ -290,13 +292,7 @@ async fn serve(
     ready: impl FnOnce(DaemonEpoch),
 ) -> Result<Ended, Error> {
     let began = Instant::now();
-    let mut journal_options = std::mem::replace(&mut start.journal, abide_journal::Options::new(""));
-    journal_options.lock = match start.journal_lock_fd {
-        Some(fd) => Some(abide_journal::Lock::Descriptor(crate::sys::inherit(fd).map_err(os("journal's lock"))?)),
-        None => None,
-    };
-    let (journal, report) = Journal::open(faulty_disk::disk(), Arc::new(SystemClock), journal_options)?;
-    tracing::info!(?report, "the journal is open");
+    let journal = open_journal(&mut start)?;
     let durability = if start.options.journal_sync == Sync::Os { Durability::Os } else { Durability::Always };
     let registry_log = open_registry(&journal).await?;
     let table = read_table(&registry_log)?;
@@ -343,7 +339,9 @@ async fn serve(
     let accepting = tokio::spawn(connection::accept(accepting.map_err(os("socket"))?, hub.clone()));
     end_by_signal(hub.clone())?;
     ready(daemon_epoch);
-    let (stop, lock) = sessions.run(messages).await;
+    // A task among the others: the runtime looks for news outside before each turn of its first one.
+    let sessions = tokio::spawn(sessions.run(messages));
+    let (stop, lock) = sessions.await.map_err(|error| os("sessions")(error.into()))?;
     accepting.abort();
     // What was said last still goes out; whoever does not read it learns from the end of the connection.
     connection::let_go(&hub, GOODBYE_TIME).await;
@@ -377,6 +375,18 @@ fn listen(start: &Start, dirs: &Layout) -> Result<UnixListener, Error> {
         tracing::warn!(%error, "no link to the socket in the runtime directory");
     }
     Ok(listener)
+}
+
+/// Opens the journal, with the lock that is held already where there is one.
+fn open_journal(start: &mut Start) -> Result<Journal, Error> {
+    let mut options = std::mem::replace(&mut start.journal, abide_journal::Options::new(""));
+    if let Some(fd) = start.journal_lock_fd {
+        let lock = crate::sys::inherit(fd).map_err(os("journal's lock"))?;
+        options.lock = Some(abide_journal::Lock::Descriptor(lock));
+    }
+    let (journal, report) = Journal::open(faulty_disk::disk(), Arc::new(SystemClock), options)?;
+    tracing::info!(?report, "the journal is open");
+    Ok(journal)
 }
 
 async fn open_registry(journal: &Journal) -> Result<abide_journal::Log, Error> {
@@ -455,6 +465,7 @@ fn limits(options: &Terminal) -> hub::Limits {
             reserve: MESSAGES_BYTES_MAX,
             stall: Duration::from_millis(options.write_stall_ms),
         },
+        client_queue_bytes_max: bytes(options.client_queue_bytes_max),
     }
 }
 

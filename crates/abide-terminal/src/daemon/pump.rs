@@ -52,7 +52,12 @@ pub(super) async fn launch(context: Context, spec: abide_holder::Spec) {
         }
         Err(error) => {
             tracing::error!(session = %context.session, %error, "the holder did not start");
-            context.gone(false).await;
+            let errno = match error {
+                LaunchError::Os { source, .. } => source.raw_os_error(),
+                LaunchError::Spec(_) | LaunchError::Taken | LaunchError::Failed { .. } => 0,
+            };
+            let gone = Gone { status: None, rebooted: false, errno };
+            context.tell(Input::Holder(HolderInput::Gone(gone))).await;
         }
     }
 }
@@ -126,7 +131,7 @@ impl Context {
     /// Nobody holds the program any more; how it ended, if its exit record tells.
     async fn gone(&self, rebooted: bool) {
         let status = read_exit(&self.shared, self.session, self.incarnation).map(|(status, _)| status);
-        self.tell(Input::Holder(HolderInput::Gone(Gone { status, rebooted }))).await;
+        self.tell(Input::Holder(HolderInput::Gone(Gone { status, rebooted, errno: 0 }))).await;
     }
 }
 

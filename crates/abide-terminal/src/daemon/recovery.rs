@@ -260,7 +260,7 @@ impl Sessions {
         let hub = self.hub.clone();
         tokio::spawn(async move {
             end_left(&left).await;
-            let gone = Gone { status: around.exit_status.map(|(status, _)| status), rebooted: false };
+            let gone = Gone { status: around.exit_status.map(|(status, _)| status), rebooted: false, errno: 0 };
             hub.tell(Msg::Session(id, Input::Drained { head, end: false })).await;
             hub.tell(Msg::Session(id, Input::Holder(HolderInput::Gone(gone)))).await;
         });
@@ -294,7 +294,7 @@ impl Sessions {
                 head = stream::written(&log).offset.0;
             }
             hub.tell(Msg::Session(id, Input::Drained { head: ByteOffset(head), end: false })).await;
-            hub.tell(Msg::Session(id, Input::Holder(HolderInput::Gone(Gone { status, rebooted })))).await;
+            hub.tell(Msg::Session(id, Input::Holder(HolderInput::Gone(Gone { status, rebooted, errno: 0 })))).await;
         });
     }
 }

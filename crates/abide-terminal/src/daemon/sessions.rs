@@ -11,6 +11,7 @@ use abide_wire::RequestId;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
+use super::client_queue::ClientQueue;
 use super::connection::{ConnectionId, json_frame, tagged};
 use super::fail_point;
 use super::hub::{Granted, Hub, Msg, StreamInput};
@@ -491,6 +492,10 @@ impl Sessions {
         if hello.role == Role::Control {
             self.replace_control(&client);
         }
+        let others = self.clients.get(&client).and_then(BTreeSet::first).and_then(|other| self.connections.get(other));
+        let queue = others.and_then(|other| other.outbox.client()).cloned();
+        let bytes_max = self.hub.limits().client_queue_bytes_max;
+        outbox.belongs_to(queue.unwrap_or_else(|| Arc::new(ClientQueue::new(bytes_max))));
         let connection = Connection { client: client.clone(), role: hello.role, outbox, stream: None };
         self.connections.insert(id, connection);
         self.clients.entry(client.clone()).or_default().insert(id);

@@ -168,6 +168,12 @@ pub enum Sync {
 #[serde(try_from = "String", into = "String")]
 pub struct DetachKey(u8);
 
+impl Default for DetachKey {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
 impl DetachKey {
     /// `ctrl-\`.
     const DEFAULT: Self = Self(0x1C);
@@ -192,8 +198,9 @@ pub struct NotAControlKey;
 impl FromStr for DetachKey {
     type Err = NotAControlKey;
 
+    /// Accepts `ctrl-a`, also as `Ctrl-A`, `C-a` and `^A`.
     fn from_str(text: &str) -> Result<Self, NotAControlKey> {
-        let key = text.get(..5).filter(|start| start.eq_ignore_ascii_case("ctrl-")).and_then(|_| text.get(5..));
+        let key = ["ctrl-", "Ctrl-", "CTRL-", "C-", "^"].iter().find_map(|prefix| text.strip_prefix(prefix));
         match key.map(str::as_bytes) {
             Some(&[letter]) if matches!(letter.to_ascii_uppercase(), b'@'..=b'_') => Ok(Self(letter & 0x1F)),
             _ => Err(NotAControlKey),

@@ -148,13 +148,13 @@ pub struct Create {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Name>,
     /// The program, looked up in the new environment's PATH; absent: the login shell.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "fields::command")]
     pub command: Option<String>,
-    /// Its arguments, without its own name.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Its arguments, without its own name: at most 512 KiB as JSON.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "fields::arguments")]
     pub args: Vec<String>,
     /// Where it starts; absent: the home directory.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "fields::directory")]
     pub cwd: Option<PathBuf>,
     /// Its environment, over the daemon's own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "fields::texts")]

@@ -212,6 +212,8 @@ pub struct Gone {
     pub status: Option<u32>,
     /// True if the machine was booted since.
     pub rebooted: bool,
+    /// Why it could not be launched; 0 where there was one, or nobody knows.
+    pub errno: i32,
 }
 
 /// A frame for the holder.

@@ -210,7 +210,7 @@ impl Session {
                 if self.launches < LAUNCHES_MAX {
                     self.launch(out);
                 } else {
-                    self.not_started(Failure { step: Step::Holder, errno: 0, login_shell: false }, out);
+                    self.not_started(Failure { step: Step::Holder, errno: gone.errno, login_shell: false }, out);
                 }
             }
             State::Starting | State::Running | State::Terminating => {

@@ -8,7 +8,7 @@ use abide_wire::Code;
 
 use crate::script::{START, STARTED, Script, ada, answers, appended};
 
-const LOST: Gone = Gone { status: None, rebooted: true };
+const LOST: Gone = Gone { status: None, rebooted: true, errno: 0 };
 
 fn kill() -> Event {
     Event::Kill { deadline_at: 9_000, t0_boot_ms: 1_000, grace_ms: 4_000, signal: None, by: None }
@@ -53,7 +53,7 @@ fn each_policy_has_its_consequence() {
 
 #[test]
 fn a_program_that_ended_or_was_killed_is_not_restored() {
-    let ended = Gone { status: Some(256), rebooted: true };
+    let ended = Gone { status: Some(256), rebooted: true, errno: 0 };
     for (history, gone) in
         [(vec![START, STARTED], ended), (vec![START, STARTED, kill()], LOST), (vec![START, kill()], LOST)]
     {
@@ -154,7 +154,7 @@ fn so_many_restores_in_a_short_time_are_followed_by_none() {
 
 #[test]
 fn recover_says_why_it_does_nothing() {
-    let ended = Gone { status: Some(0), rebooted: false };
+    let ended = Gone { status: Some(0), rebooted: false, errno: 0 };
     for (policy, gone, refused) in [
         (Restore::Offer, ended, r#"BAD_REQUEST {"reason":"not_lost"}"#),
         (Restore::Never, LOST, r#"BAD_REQUEST {"reason":"policy"}"#),

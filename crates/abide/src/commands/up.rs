@@ -12,8 +12,7 @@ use abide_holder::Inherited;
 use abide_terminal::client::connect;
 use abide_terminal::daemon::{self, Anew, Daemon, End, Formats, Start};
 use abide_terminal::dirs::SOCKET;
-use abide_terminal::options::{self, Options};
-use abide_terminal::program::Account;
+use abide_terminal::options::Options;
 use abide_terminal::protocol::WireError;
 use abide_wire::Code;
 use rustix::io::{FdFlags, fcntl_setfd};
@@ -21,7 +20,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 
 use super::Outcome;
-use crate::args;
+use crate::args::{self, Global};
+use crate::configuration;
 use crate::context::{start_daemon, state_dir};
 use crate::failure::Failure;
 
@@ -34,8 +34,11 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// The bounds of `oom_score_adj`.
 const OOM_RANGE: std::ops::RangeInclusive<i32> = -1_000..=1_000;
 
-pub(crate) fn up(up: &args::Up) -> Outcome {
-    let options = configuration()?;
+pub(crate) fn up(global: &Global, up: &args::Up) -> Outcome {
+    if global.config.is_some() {
+        return with_variable(global);
+    }
+    let options = configuration::load(global)?;
     if up.check {
         let formats = serde_json::to_string(&Formats::own()).map_err(|error| Failure::system("formats", &error))?;
         return super::printed(writeln!(io::stdout(), "{formats}"));
@@ -77,18 +80,21 @@ fn background(state: &Path, options: &Options) -> Outcome {
     super::printed(write!(io::stdout(), "{line}"))
 }
 
-/// The configuration: file, then environment.
-fn configuration() -> Result<Options, Failure> {
-    let home = Account::of_user(rustix::process::getuid().as_raw());
-    let home = home.map_err(|error| Failure::system("the password database", &error))?.home;
-    let path = options::file_path(|name| std::env::var_os(name), &home);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => Some(text),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(Failure::system(&path.display().to_string(), &error)),
-    };
-    let file = text.as_deref().map(|text| (path.as_path(), text));
-    Options::load(file, std::env::vars_os(), []).map_err(|error| Failure::usage(error.to_string()))
+/// Executes this program again with the file of `--config` in its environment: what a daemon starts, its successor above
+/// all, has it from there.
+fn with_variable(global: &Global) -> Outcome {
+    let mut words = std::env::args_os().skip(1);
+    let mut arguments = Vec::new();
+    while let Some(word) = words.next() {
+        match word.to_str() {
+            Some("--config") => drop(words.next()),
+            Some(joined) if joined.starts_with("--config=") => {}
+            _ => arguments.push(word),
+        }
+    }
+    let file = configuration::named_file(global)?.unwrap_or_default();
+    let error = Command::new(abide_holder::SELF).args(arguments).env(configuration::VARIABLE, file).exec();
+    Err(Failure::system("abide cannot execute itself", &error))
 }
 
 /// Collects what a daemon is started with, and makes this process one that programs do not notice.

@@ -21,6 +21,7 @@ use std::time::{Duration, Instant as Clock};
 use abide_terminal::client::{
     Address, Identity, Instant, StreamEnd, StreamEvent, StreamInput, StreamLink, StreamOutput, WhenGone,
 };
+use abide_terminal::options::DetachKey;
 use abide_terminal::protocol::{Attach, Attached, Mode, OwnershipChanged, Restored, WireError};
 use abide_terminal::{ByteOffset, Cause, ClientId, Exit, OwnerEpoch, seam};
 use abide_wire::Code;
@@ -28,7 +29,6 @@ use bytes::{Buf, Bytes};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-pub(crate) use keys::DetachKey;
 use keys::Keys;
 use modes::Modes;
 use queries::Queries;

@@ -369,7 +369,7 @@ impl World<'_> {
     fn launch_ends(&mut self) -> bool {
         let due = std::mem::take(&mut self.launching);
         if due && self.random.one_in(4) {
-            self.feed(Input::Holder(HolderInput::Gone(Gone { status: None, rebooted: false })));
+            self.feed(Input::Holder(HolderInput::Gone(Gone { status: None, rebooted: false, errno: 0 })));
         } else if due {
             let record = self.core.facts().record();
             let mut holder = Holder::new(record.owner_epoch, (record.cols, record.rows), self.stubborn);
@@ -438,7 +438,7 @@ impl World<'_> {
                 Program::Ended(known) => status.or(self.random.one_in(2).then_some(known)),
                 _ => None,
             };
-            (self.lost, self.rest_due) = (Some(Gone { status: told, rebooted: false }), true);
+            (self.lost, self.rest_due) = (Some(Gone { status: told, rebooted: false, errno: 0 }), true);
             self.adopted = false;
         }
     }
@@ -638,7 +638,7 @@ impl World<'_> {
             }
             None => {
                 self.feed(Input::Recovered("unrecoverable", Some("HOLDER_LOST")));
-                (self.lost, self.rest_due) = (Some(Gone { status: None, rebooted: false }), true);
+                (self.lost, self.rest_due) = (Some(Gone { status: None, rebooted: false, errno: 0 }), true);
             }
         }
     }

@@ -8,19 +8,19 @@ use std::process::{Child, Command, Stdio};
 
 use abide_terminal::client::{StreamEnd, StreamEvent};
 use abide_terminal::protocol::Mode;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tokio::time::timeout;
 
-use crate::house::{BEGINNING, House, Lines, SOON, is_alive, kill, wait_for};
+use crate::harness::{BEGINNING, Lines, Place, SOON, ends_within, is_alive, kill, signal};
 
 const DAEMONS: usize = 10;
 const CLIENTS: usize = 20;
 
-/// Starts daemons and clients at once; all must succeed. The process ids of the daemons that serve afterwards.
-fn race(house: &House) -> BTreeSet<u32> {
+/// Starts daemons and clients at once; all must succeed. The process id of the daemon that serves afterwards.
+fn race(place: &Place) -> u32 {
     let start = |mut command: Command| command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let racers: Vec<Child> = (0..DAEMONS + CLIENTS)
-        .map(|number| start(house.command(if number < DAEMONS { &["up"] } else { &["ls"] })))
+        .map(|number| start(place.command([if number < DAEMONS { "up" } else { "ls" }])))
         .collect();
     for racer in racers {
         let output = racer.wait_with_output().unwrap();
@@ -28,32 +28,34 @@ fn race(house: &House) -> BTreeSet<u32> {
         assert!(output.status.success(), "a racer: {} {errors}", output.status);
     }
     // Those that lost the race end by themselves.
-    wait_for("one daemon", || (house.daemons().len() == 1).then_some(()));
-    let served = house.daemons();
-    assert_eq!(served.first().copied(), house.daemon(), "the lock names the one that serves");
+    let served = place.daemon().expect("the lock names the one that serves");
+    for other in place.daemons().into_iter().filter(|pid| *pid != served) {
+        assert!(ends_within(other, SOON), "another one goes on: {other}");
+    }
+    assert_eq!(place.daemons(), [served]);
     served
 }
 
 #[test]
 fn one_daemon_wins_the_race_whatever_lies_around() {
-    let house = House::new();
-    let mut served = race(&house);
+    let place = Place::new();
+    let mut served = BTreeSet::from([race(&place)]);
     // What a killed daemon leaves: socket and lock file. Then a lock file that names a process of somebody else, which
     // has got the pid; then a socket file that nobody ever listened on.
     let mut stranger = Command::new("sleep").arg("1000").spawn().unwrap();
     for round in 0..3 {
-        house.kill_daemon();
-        assert!(house.socket().exists() && house.lock().exists(), "stale files are there");
+        place.kill_daemon();
+        assert!(place.socket().exists() && place.lock().exists(), "stale files are there");
         if round == 1 {
             let line =
                 format!(r#"{{"pid":{},"start_time":1,"host":"h","version":"0","daemon_epoch":1}}"#, stranger.id());
-            fs::write(house.lock(), line).unwrap();
+            fs::write(place.lock(), line).unwrap();
         }
         if round == 2 {
-            fs::remove_file(house.socket()).unwrap();
-            drop(std::os::unix::net::UnixListener::bind(house.socket()).unwrap());
+            fs::remove_file(place.socket()).unwrap();
+            drop(std::os::unix::net::UnixListener::bind(place.socket()).unwrap());
         }
-        served.extend(race(&house));
+        served.insert(race(&place));
     }
     assert!(stranger.try_wait().unwrap().is_none(), "the stranger is left alone");
     stranger.kill().unwrap();
@@ -64,30 +66,30 @@ fn one_daemon_wins_the_race_whatever_lies_around() {
 
 #[test]
 fn the_daemon_is_found_without_its_runtime_directory() {
-    let house = House::new();
-    let [first, second] = ["runtime-1", "runtime-2"].map(|name| house.work().join(name));
+    let place = Place::new();
+    let [first, second] = ["runtime-1", "runtime-2"].map(|name| place.work().join(name));
     fs::create_dir(&first).unwrap();
     fs::create_dir(&second).unwrap();
     let ls = |runtime: &std::path::Path| {
-        let output = house.command(&["ls", "-o", "json"]).env("XDG_RUNTIME_DIR", runtime).output().unwrap();
+        let output = place.command(["ls", "-o", "json"]).env("XDG_RUNTIME_DIR", runtime).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     };
-    assert!(house.command(&["up"]).env("XDG_RUNTIME_DIR", &first).status().unwrap().success());
-    let daemon = house.daemon().expect("a daemon runs");
-    house.session("kept", "exec sleep 1000");
+    assert!(place.command(["up"]).env("XDG_RUNTIME_DIR", &first).stdout(Stdio::null()).status().unwrap().success());
+    let daemon = place.daemon().expect("a daemon runs");
+    place.session("kept", "exec sleep 1000");
     let told = ls(&first);
     assert!(told.contains("kept"), "{told}");
     fs::remove_dir_all(&first).unwrap();
     for runtime in [&first, &second] {
         assert_eq!(ls(runtime), told, "the same daemon");
     }
-    assert_eq!((house.daemons().len(), house.daemon()), (1, Some(daemon)));
+    assert_eq!((place.daemons().len(), place.daemon()), (1, Some(daemon)));
 }
 
 /// Starts a daemon in the foreground, and waits until it is ready.
-fn in_foreground(house: &House) -> (Child, BufReader<std::process::ChildStdout>) {
-    let mut command = house.command(&["up", "--foreground"]);
+fn in_foreground(place: &Place) -> (Child, BufReader<std::process::ChildStdout>) {
+    let mut command = place.command(["up", "--foreground"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
@@ -98,37 +100,36 @@ fn in_foreground(house: &House) -> (Child, BufReader<std::process::ChildStdout>)
 
 #[test]
 fn a_daemon_that_was_put_aside_ends_and_takes_nothing() {
-    let house = House::new();
-    let (old, _old_output) = in_foreground(&house);
-    let stop = house.work().join("stop");
+    let place = Place::new();
+    let (old, _old_output) = in_foreground(&place);
+    let stop = place.work().join("stop");
     for name in ["a", "b"] {
         let stop = stop.display();
-        house.session(
+        place.session(
             name,
             &format!("i=0; while [ ! -e {stop} ]; do seq $i $((i+999)); i=$((i+1000)); sleep 0.02; done"),
         );
     }
-    let pids = ["a", "b"].map(|name| house.record(name).pid);
-    let pid = Pid::from_raw(i32::try_from(old.id()).unwrap()).unwrap();
-    kill_process(pid, Signal::STOP).unwrap();
-    fs::remove_file(house.lock()).unwrap();
-    fs::remove_file(house.state().join("journal/lock")).unwrap();
-    let (new, _new_output) = in_foreground(&house);
-    let taken = ["a", "b"].map(|name| house.record(name).end_offset.0);
-    wait_for("output under the second daemon", || (house.record("a").end_offset.0 > taken[0] + 100_000).then_some(()));
-    kill_process(pid, Signal::CONT).unwrap();
+    let pids = ["a", "b"].map(|name| place.record(name).pid);
+    signal(old.id(), Signal::STOP);
+    fs::remove_file(place.lock()).unwrap();
+    fs::remove_file(place.state().join("journal/lock")).unwrap();
+    let (new, _new_output) = in_foreground(&place);
+    let taken = ["a", "b"].map(|name| place.record(name).end_offset.0);
+    place.wait_output("a", taken[0] + 100_000);
+    signal(old.id(), Signal::CONT);
     let ended = old.wait_with_output().unwrap();
     let log = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(1), "{log}");
     assert!(log.contains("STALE_DAEMON"), "{log}");
     assert!(is_alive(new.id()), "the second one serves on");
-    assert_eq!(["a", "b"].map(|name| house.record(name).pid), pids, "the same programs");
+    assert_eq!(["a", "b"].map(|name| place.record(name).pid), pids, "the same programs");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let lines = runtime.block_on(async {
         let mut lines = 0;
         fs::write(&stop, "").unwrap();
         for name in ["a", "b"] {
-            let mut stream = house.stream(&format!("reader-{name}"), name, Mode::Observer, BEGINNING);
+            let mut stream = place.stream(&format!("reader-{name}"), name, Mode::Observer, BEGINNING);
             let mut seen = Lines::default();
             loop {
                 match timeout(SOON, stream.next()).await.expect("the stream goes on") {
@@ -145,10 +146,42 @@ fn a_daemon_that_was_put_aside_ends_and_takes_nothing() {
     });
     // What the old one left in the journal is as readable as what the new one wrote.
     kill(new.id());
-    house.ok(&["up"]);
-    let ends = ["a", "b"].map(|name| house.record(name).end_offset.0);
-    let journalled: u64 = ["a", "b"].iter().map(|name| house.run(&["logs", name]).stdout.len() as u64).sum();
+    place.ok(&["up"]);
+    let ends = ["a", "b"].map(|name| place.record(name).end_offset.0);
+    let journalled: u64 = ["a", "b"].iter().map(|name| place.run(&["logs", name]).stdout.len() as u64).sum();
     assert_eq!(journalled, ends.iter().sum::<u64>(), "the journal is whole");
     println!("{lines} lines, {journalled} bytes of two sessions under three daemons");
     assert!(lines > 4_000, "{lines} lines");
+}
+
+#[test]
+fn a_stale_socket_is_replaced_and_a_second_start_is_told() {
+    let place = Place::new();
+    place.start_daemon();
+    place.kill_daemon();
+    assert!(place.socket().exists(), "a killed daemon leaves its socket");
+    assert_eq!(place.ok(&["ls", "-o", "json"]), "[]\n");
+    assert!(place.ok(&["up"]).contains("\"already\":true"));
+    assert_eq!(place.daemons().len(), 1);
+}
+
+#[test]
+fn one_that_only_looks_starts_none() {
+    let place = Place::new();
+    let output = place.run(&["ls", "--no-start"]);
+    assert_eq!(output.status.code(), Some(4), "{output:?}");
+    let output = place.run(&["stop"]);
+    assert!(output.status.success() && String::from_utf8_lossy(&output.stderr).contains("no daemon"), "{output:?}");
+    assert!(place.daemons().is_empty());
+}
+
+#[test]
+fn a_long_path_is_no_obstacle() {
+    let place = Place::new();
+    let deep = place.work().join("d".repeat(60)).join("e".repeat(60));
+    let output =
+        place.command(["run", "-d", "--name", "s", "--", "cat"]).env("XDG_STATE_HOME", &deep).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let output = place.command(["ls"]).env("XDG_STATE_HOME", &deep).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("s     Running"), "{output:?}");
 }

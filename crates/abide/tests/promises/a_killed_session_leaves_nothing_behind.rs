@@ -5,21 +5,19 @@ use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 
-use abide_terminal::State;
+use crate::harness::{Place, is_alive, wait_in};
 
-use crate::house::{House, is_alive, wait_for};
-
-/// Processes whose ids a script wrote to files of this house, by file name.
-fn pids(house: &House, prefix: &str) -> Vec<u32> {
-    let files = fs::read_dir(house.work()).unwrap().map(Result::unwrap);
+/// Processes whose ids a script wrote to files of this place, by file name.
+fn pids(place: &Place, prefix: &str) -> Vec<u32> {
+    let files = fs::read_dir(place.work()).unwrap().map(Result::unwrap);
     let ours = files.filter(|file| file.file_name().to_str().is_some_and(|name| name.starts_with(prefix)));
     ours.filter_map(|file| fs::read_to_string(file.path()).ok()?.trim().parse().ok()).collect()
 }
 
 #[test]
 fn a_killed_session_leaves_nothing_behind() {
-    let house = House::new();
-    let work = house.work();
+    let place = Place::new();
+    let work = place.work();
     let work = work.display();
     // Each writes the ids of its processes: how many, and the program.
     let stubborn = "trap '' HUP TERM INT";
@@ -54,32 +52,31 @@ fn a_killed_session_leaves_nothing_behind() {
         ),
     ];
     // Neighbours: another session, and a process of this user that has nothing to do with any.
-    house.session("neighbour", "exec sleep 1000");
-    let neighbour = house.record("neighbour").pid.unwrap();
+    place.session("neighbour", "exec sleep 1000");
+    let neighbour = place.record("neighbour").pid.unwrap();
     let mut stranger = Command::new("sleep").arg("1000").process_group(0).stdin(Stdio::null()).spawn().unwrap();
     let (mut gone, mut survivors) = (0, 0);
     for (name, count, script) in &programs {
-        house.session(name, script);
+        place.session(name, script);
         let at_first = if *name == "trap" { 1 } else { *count };
-        wait_for("all its processes", || (pids(&house, &format!("{name}-")).len() == at_first).then_some(()));
-        house.ok(&["kill", "--grace", "1s", name]);
-        let record = wait_for("its end", || {
-            let record = house.record(name);
-            (record.state == State::Finalized).then_some(record)
+        wait_in(&place.work(), "all its processes", || {
+            (pids(&place, &format!("{name}-")).len() == at_first).then_some(())
         });
+        place.ok(&["kill", "--grace", "1s", name]);
+        let record = place.wait_end(name);
         let listed: Vec<u32> = record.exit.iter().flat_map(|exit| &exit.survivors).map(|left| left.pid).collect();
         survivors += listed.len();
-        for pid in pids(&house, &format!("{name}-")) {
+        for pid in pids(&place, &format!("{name}-")) {
             assert!(!is_alive(pid) || listed.contains(&pid), "{name}: process {pid} lives and is not listed");
             gone += usize::from(!is_alive(pid));
         }
-        assert!(pids(&house, &format!("{name}-")).len() >= at_first);
+        assert!(pids(&place, &format!("{name}-")).len() >= at_first);
     }
     assert!(is_alive(neighbour), "the neighbour lives");
     assert!(stranger.try_wait().unwrap().is_none(), "the stranger lives");
     stranger.kill().unwrap();
     stranger.wait().unwrap();
-    assert!(house.daemon().is_some(), "the daemon lives");
+    assert!(place.daemon().is_some(), "the daemon lives");
     println!("{} programs killed, {gone} processes gone, {survivors} listed", programs.len());
     assert!(gone + survivors >= 10, "{gone} gone, {survivors} listed");
 }
