@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use abide_wire::Code;
 
 use super::core::{Holder, Session};
-use super::io::{Asker, Frame, Gone, HolderInput, Input, Now, Output, Reply, Size};
+use super::io::{Asker, Frame, Gone, HolderInput, Input, Now, Output, Reply, Size, Unit};
 use super::transition::{Due, Recording, Then};
 use crate::ids::{ByteOffset, EventNumber};
 use crate::kill::Signal;
@@ -28,16 +28,21 @@ impl Session {
         self.propose(Event::Created(Box::new(self.facts.created.clone())), None, Then::Nothing, out);
     }
 
-    /// Begins the life of a session whose program runs already, in a holder that no record speaks of.
+    /// Begins the life of a session whose program runs already, in a holder that no record speaks of. That it was
+    /// started is recorded with it: if its holder dies on the way it is lost, and not started again.
     pub fn take_in(&mut self, out: &mut Vec<Output>) {
         self.holder = Holder::Found;
-        self.report(Event::Created(Box::new(self.facts.created.clone())), None, Then::Nothing, out);
+        let incarnation = self.facts.record().incarnation;
+        let created = Event::Created(Box::new(self.facts.created.clone()));
+        let unit = Unit::of(created, None).and(Event::Start { incarnation }, None);
+        self.report_unit(unit, Then::Nothing, out);
     }
 
     /// What follows from a transition that was just written.
     pub(super) fn after(&mut self, now: Now, number: EventNumber, recording: Recording, out: &mut Vec<Output>) {
         match recording.event() {
             Event::Created(_) => out.push(Output::CreateLog),
+            Event::Start { .. } if recording.unit.has("created") => out.push(Output::CreateLog),
             Event::Start { incarnation } => self.to_holder(Frame::Start(*incarnation), out),
             Event::Started { .. } => self.started(now, out),
             Event::Kill { .. } => self.kill_recorded(now, out),
@@ -66,17 +71,17 @@ impl Session {
     }
 
     pub(super) fn log_created(&mut self, now: Now, out: &mut Vec<Output>) {
-        if self.facts.state() != State::Starting || self.facts.start_recorded {
+        if self.facts.state() != State::Starting {
             return;
         }
         match self.holder {
-            Holder::None => self.launch(out),
+            Holder::None if !self.facts.start_recorded => self.launch(out),
             Holder::Found => {
                 self.start_by = Some(now.boot_ms + START_MS_MAX);
                 self.holder = Holder::Launching;
                 out.push(Output::Adopt);
             }
-            Holder::Launching | Holder::Adopted => {}
+            Holder::None | Holder::Launching | Holder::Adopted => {}
         }
     }
 

@@ -133,6 +133,7 @@ impl Session {
         self.removed_at.is_none()
             && legal(facts.state(), &owed.unit)
             && match owed.event() {
+                Event::Start { .. } if owed.unit.has("created") => true,
                 Event::Start { .. } => self.holder == Holder::Adopted && !facts.start_recorded,
                 Event::Kill { .. } => facts.kill.is_none(),
                 Event::OwnerChanged { owner_epoch, .. } => {

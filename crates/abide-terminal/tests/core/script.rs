@@ -30,9 +30,14 @@ impl Script {
         for (number, event) in (1..).zip(history) {
             facts.apply(EventNumber(number), 5_000, event);
         }
-        let mut script = Self { session: Session::new(facts, LIMITS), boot_ms: 1_000, wall_ms: 5_000, number: 100 };
+        let mut script = Self::of(facts);
         script.adopt(1);
         script
+    }
+
+    /// A session of which nobody has said anything yet.
+    pub(crate) fn of(facts: Facts) -> Self {
+        Self { session: Session::new(facts, LIMITS), boot_ms: 1_000, wall_ms: 5_000, number: 100 }
     }
 
     /// A holder that knows this owner epoch is adopted; the events that follow.

@@ -319,8 +319,8 @@ impl<'a> World<'a> {
             Output::Screen => assert_eq!(self.state(), State::Finalized),
             Output::RemoveFiles(incarnation) => {
                 // One end for each incarnation.
-                let ends = self.journal.events.iter().filter(|(_, event)| matches!(event, Event::Finalized { .. }));
-                let (end, _) = *ends.skip(usize::try_from(incarnation.0 - 1).unwrap()).next().unwrap();
+                let mut ends = self.journal.events.iter().filter(|(_, event)| matches!(event, Event::Finalized { .. }));
+                let (end, _) = *ends.nth(usize::try_from(incarnation.0 - 1).unwrap()).unwrap();
                 assert!(end <= self.journal.durable, "files are removed once the end is durable");
                 self.coverage.saw("finalized without a holder");
             }
@@ -545,10 +545,10 @@ impl<'a> World<'a> {
                     |(event, _): &(Event, _)| matches!(event, Event::Recovered { outcome, .. } if outcome == "offered");
                 self.coverage.saw(if unit.iter().any(offered) { "offered" } else { "restore refused" });
             }
-            Event::Finalized { .. } if facts.loss().is_some() && facts.kill.is_some() => {
-                if facts.record().restore.acts().is_some() {
-                    self.coverage.saw("killed, so not restored");
-                }
+            Event::Finalized { .. }
+                if facts.loss().is_some() && facts.kill.is_some() && facts.record().restore.acts().is_some() =>
+            {
+                self.coverage.saw("killed, so not restored");
             }
             _ => {}
         }

@@ -166,12 +166,12 @@ fn is_exit_record(path: &Path) -> bool {
 /// Loses a session after something was done to what it needs; what is told of it then.
 fn spoiled(name: &str, spoil: impl FnOnce(&Place)) -> (Place, Record, (EntryOutcome, Option<String>)) {
     let place = Place::new();
-    let place = place.work().join("place");
-    fs::create_dir(&place).unwrap();
+    let directory = place.work().join("place");
+    fs::create_dir(&directory).unwrap();
     let program = place.work().join("program");
     fs::write(&program, "#!/bin/sh\nexec cat\n").unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    let (cwd, program) = (place.display().to_string(), program.display().to_string());
+    let (cwd, program) = (directory.display().to_string(), program.display().to_string());
     place.ok(&["run", "-d", "--name", name, "--cwd", &cwd, "--restore", "command", "--", &program]);
     let (holder, pid) = (place.holder(name), place.record(name).pid.unwrap());
     place.kill_daemon();
@@ -186,7 +186,7 @@ fn spoiled(name: &str, spoil: impl FnOnce(&Place)) -> (Place, Record, (EntryOutc
 
 #[test]
 fn a_restore_that_cannot_be_done_says_why() {
-    let place = |place: &Place| place.work().join("place");
+    let directory = |place: &Place| place.work().join("place");
     let program = |place: &Place| place.work().join("program");
     let lost = ExitKind::Lost("HOST_REBOOTED".to_owned());
     let mode = |path: std::path::PathBuf, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
@@ -198,10 +198,10 @@ fn a_restore_that_cannot_be_done_says_why() {
         assert_eq!(record.recovery.and_then(|recovery| recovery.code).as_deref(), Some(code));
         codes += 1;
     };
-    check("CWD_MISSING", &|place| fs::remove_dir(place(place)).unwrap());
+    check("CWD_MISSING", &|place| fs::remove_dir(directory(place)).unwrap());
     check("CWD_NOT_DIRECTORY", &|place| {
-        fs::remove_dir(place(place)).unwrap();
-        fs::write(place(place), "").unwrap();
+        fs::remove_dir(directory(place)).unwrap();
+        fs::write(directory(place), "").unwrap();
     });
     check("COMMAND_NOT_FOUND", &|place| fs::remove_file(program(place)).unwrap());
     check("PERMISSION_DENIED", &|place| mode(program(place), 0o644));
@@ -222,7 +222,7 @@ async fn until(stream: &mut Stream, seen: &mut Vec<u8>, text: &str) -> Vec<Strea
     while !String::from_utf8_lossy(seen).contains(text) {
         match timeout(SOON, stream.next()).await.expect("the stream goes on") {
             Ok(StreamEvent::Output { bytes, .. } | StreamEvent::Snapshot { bytes, .. }) => {
-                seen.extend_from_slice(&bytes)
+                seen.extend_from_slice(&bytes);
             }
             Ok(event) => events.push(event),
             Err(end) => panic!("the stream ended: {end:?}"),

@@ -15,6 +15,11 @@ fn report(place: &Place) -> RecoveryReport {
     serde_json::from_str(&place.ok(&["recover", "-o", "json"])).unwrap()
 }
 
+/// The name that a session has without its record.
+fn orphan(record: &Record) -> String {
+    format!("orphan-{}", record.id.to_string().to_lowercase().split_off(18))
+}
+
 /// The daemon dies, and its journal with it.
 fn lose_the_journal(place: &Place) {
     place.kill_daemon();
@@ -35,7 +40,7 @@ fn programs_live_on_without_their_journal() {
     lose_the_journal(&place);
     place.ok(&["up"]);
     for record in &before {
-        let name = format!("orphan-{}", &record.id.to_string().to_lowercase()[18..]);
+        let name = orphan(record);
         // An attach waits until it runs.
         place.wait_output(&name, 0);
         let found = place.record(&name);
@@ -46,7 +51,7 @@ fn programs_live_on_without_their_journal() {
         assert_eq!((told.outcome, told.code, told.name), (EntryOutcome::Orphan, Some(Code::JournalMissing), name));
     }
     // It can be typed into, its past is a named hole, and its end is known.
-    let reader = format!("orphan-{}", &before[2].id.to_string().to_lowercase()[18..]);
+    let reader = orphan(&before[2]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let hole = runtime.block_on(async {
         let mut stream = place.stream("typist", &reader, Mode::Owner, BEGINNING);
