@@ -9,7 +9,7 @@ use abide_holder::{LaunchError, NO_EOF, OutputError, ReadError};
 use abide_journal::{AppendOptions, Appended, Content, Entry, Error as JournalError, Expect, Log, Ticket};
 use abide_wire::Code;
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::fail_point;
 use super::hub::{Hub, Msg};
@@ -43,9 +43,12 @@ pub(super) struct Context {
     pub(super) followed: Followed,
 }
 
-/// Launches a holder, adopts it, and serves it until it is gone.
-pub(super) async fn launch(context: Context, spec: abide_holder::Spec) {
-    match context.launch(&spec).await {
+/// Launches a holder, adopts it, and serves it until it is gone. The slot is one of those that bound how many are launched
+/// at the same time.
+pub(super) async fn launch(context: Context, spec: abide_holder::Spec, slot: Option<OwnedSemaphorePermit>) {
+    let launched = context.launch(&spec).await;
+    drop(slot);
+    match launched {
         Ok(()) => {
             fail_point::pass("launched");
             adopt(context).await;
