@@ -71,7 +71,7 @@ impl Sessions {
         if matches!(unit.event(), Event::Finalized { .. }) {
             self.release_name(id);
         }
-        self.registry.append(id, unit, log);
+        self.registry.append(Some(id), unit, log);
     }
 
     /// A name is free again once its session has ended.

@@ -138,7 +138,7 @@ pub(super) enum Msg {
     /// A holder that did not answer was asked again.
     Probed(SessionId, Probe),
     /// A newer daemon has adopted a holder.
-    Stale(u64),
+    Stale(SessionId, u64),
     /// Another binary was asked whether it could follow.
     Checked(Result<PathBuf, UpgradeFailure>),
     /// Stop.

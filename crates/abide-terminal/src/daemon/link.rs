@@ -75,7 +75,7 @@ pub(super) async fn adopt(shared: &Shared, session: SessionId) -> Result<Adopted
     let outbox = Outbox::new(Arc::clone(&socket), OUTBOX);
     tokio::spawn(outbox.clone().run());
     let mut frames = Frames { socket, outbox: outbox.clone(), buffer: Vec::new(), fds: Vec::new() };
-    let epoch = shared.daemon_epoch.0;
+    let epoch = shared.daemon_epoch().0;
     let adopt = ToHolder::Adopt { daemon_epoch: epoch, session: session.to_bytes(), version: abide_holder::VERSION };
     outbox.push(&[encoded(&ToHolder::Ping), encoded(&adopt)]);
     let answered = tokio::time::timeout(ANSWER_TIME, async {

@@ -42,6 +42,7 @@ use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use abide_holder::{BootId, Inherited};
@@ -304,13 +305,7 @@ async fn serve(
     fail_point::pass("probed");
     record_boot(&registry_log, daemon_epoch, boot, &start.version, durability).await?;
     fail_point::pass("boot_recorded");
-    let _ = lock.write(&Owner {
-        pid: std::process::id(),
-        start_time: procs::start_time(std::process::id()).unwrap_or(0),
-        host: lock::host_name(),
-        version: start.version.clone(),
-        daemon_epoch,
-    });
+    let _ = lock.write(&owner(&start.version, daemon_epoch));
 
     let (hub, messages) = Hub::new(limits(&start.options));
     let screens = Screens::start(screen_limits(&start.options), hub.clone()).map_err(os("screens"))?;
@@ -323,7 +318,7 @@ async fn serve(
         journal: journal.clone(),
         dirs,
         boot,
-        daemon_epoch,
+        daemon_epoch: AtomicU64::new(daemon_epoch.0),
         version: start.version,
         environment: start.environment,
         inherited: start.inherited,
@@ -338,6 +333,8 @@ async fn serve(
     let accepting = tokio::net::UnixListener::from_std(listener.try_clone().map_err(os("socket"))?);
     let accepting = tokio::spawn(connection::accept(accepting.map_err(os("socket"))?, hub.clone()));
     end_by_signal(hub.clone())?;
+    // This thread carries keystrokes; those of journal and screens, which run already, carry bulk.
+    let _without = abide_holder::short_slices();
     ready(daemon_epoch);
     // A task among the others: the runtime looks for news outside before each turn of its first one.
     let sessions = tokio::spawn(sessions.run(messages));
@@ -433,6 +430,17 @@ fn read_table(log: &abide_journal::Log) -> Result<Table, Error> {
     }
 }
 
+/// What the lock file says of this process.
+fn owner(version: &str, daemon_epoch: DaemonEpoch) -> Owner {
+    Owner {
+        pid: std::process::id(),
+        start_time: procs::start_time(std::process::id()).unwrap_or(0),
+        host: lock::host_name(),
+        version: version.to_owned(),
+        daemon_epoch,
+    }
+}
+
 fn holder_sockets(dirs: &Layout) -> Vec<(SessionId, PathBuf)> {
     let names = dirs.holder_sockets.names().unwrap_or_default();
     let socket = |name: &OsString| {
@@ -449,9 +457,8 @@ async fn record_boot(
     version: &str,
     durability: Durability,
 ) -> Result<(), Error> {
-    let event =
-        Event::Boot { daemon_epoch, boot_id: boot.to_string(), version: version.to_owned(), format: Event::FORMAT };
-    let entry = serde_json::to_vec(&store::Entry { event, session: None }).unwrap_or_default();
+    let entry = serde_json::to_vec(&store::Entry { event: Event::boot(daemon_epoch, boot, version), session: None })
+        .unwrap_or_default();
     log.append(Entry::data(0, entry), AppendOptions::at(durability)).await?;
     Ok(())
 }

@@ -30,6 +30,13 @@ const ENTRY_BYTES_MAX: usize = 64 << 10;
 /// A holder whose connection has ended is looked for again after this.
 const ENDING_TIME: Duration = Duration::from_millis(50);
 
+/// A program that has printed so much without a pause is looked at every now and then, instead of whenever it prints:
+/// its bytes come together, and it costs a few wake-ups instead of one for each 4 KiB that a PTY holds.
+const FLOOD_BYTES: usize = 32 << 10;
+
+/// How often that is; and what it may add to the time until its output is seen.
+const FLOOD_LOOK: Duration = Duration::from_millis(1);
+
 /// Appends under way for one session.
 const APPENDS_MAX: usize = 2;
 
@@ -73,7 +80,9 @@ pub(super) async fn adopt(context: Context) {
                 fail_point::pass("adopted");
                 return Pump::new(context, adopted).serve().await;
             }
-            Err(super::link::Refused::Stale(epoch)) => return context.hub.tell(Msg::Stale(epoch)).await,
+            Err(super::link::Refused::Stale(epoch)) => {
+                return context.hub.tell(Msg::Stale(context.session, epoch)).await;
+            }
             Err(super::link::Refused::Failed(error)) => {
                 tracing::warn!(session = %context.session, %error, "the holder cannot be adopted");
             }
@@ -147,6 +156,8 @@ struct Pump {
     /// Offset of the next byte that is appended.
     next: u64,
     appends: VecDeque<(u64, Ticket<Appended>)>,
+    /// Bytes taken since the program last paused.
+    flood: usize,
     /// The store is full: nothing is tried until it has room.
     full: bool,
     /// The end of output was told.
@@ -169,7 +180,7 @@ impl Pump {
     fn new(context: Context, adopted: Adopted) -> Self {
         let Adopted { link, frames, go } = adopted;
         let next = link.output().ring().acked();
-        Self { context, link, frames, go, next, appends: VecDeque::new(), full: false, ended: false }
+        Self { context, link, frames, go, next, appends: VecDeque::new(), flood: 0, full: false, ended: false }
     }
 
     async fn serve(mut self) {
@@ -189,11 +200,11 @@ impl Pump {
                 fail_point::pass("holder_gone");
                 let current = self.link.output().ring().check_current();
                 match current {
-                    Err(ReadError::Stale(epoch)) => self.context.hub.tell(Msg::Stale(epoch)).await,
+                    Err(ReadError::Stale(epoch)) => self.context.hub.tell(Msg::Stale(session, epoch)).await,
                     _ => self.take_rest().await,
                 }
             }
-            Stopped::Stale(epoch) => self.context.hub.tell(Msg::Stale(epoch)).await,
+            Stopped::Stale(epoch) => self.context.hub.tell(Msg::Stale(session, epoch)).await,
             Stopped::Journal(error) => self.context.hub.tell(Msg::Poisoned(error)).await,
             Stopped::Broken => {
                 tracing::error!(session = %self.context.session, "the holder does not keep to the ring's rules");
@@ -247,8 +258,9 @@ impl Pump {
             }
             self.tell_end().await;
             let lags = self.lags();
-            let may_take = *self.go.borrow() && !self.full && !lags && self.appends.len() < APPENDS_MAX;
-            if may_take && !self.link.output().ring().sleep(seen) {
+            let may_take = self.may_take();
+            let floods = self.flood >= FLOOD_BYTES;
+            if may_take && !floods && !self.link.output().ring().sleep(seen) {
                 continue;
             }
             let moved = self.context.followed.moved.clone();
@@ -258,7 +270,12 @@ impl Pump {
                         return stopped;
                     }
                 }
-                woken = self.link.woken(), if may_take => if woken.is_err() { return Stopped::Broken },
+                woken = self.link.woken(), if may_take && !floods => if woken.is_err() { return Stopped::Broken },
+                () = tokio::time::sleep(FLOOD_LOOK), if may_take && floods => {
+                    if self.waiting() == 0 {
+                        self.flood = 0;
+                    }
+                }
                 frame = self.frames.next() => match frame {
                     Some(input) => {
                         pass_frame(&input);
@@ -278,12 +295,28 @@ impl Pump {
         self.context.followed.lags(self.next, self.context.shared.options.model_lag_bytes_max)
     }
 
+    /// Whether output may be appended now. Beside an append that is under way only a full entry is: of less, more comes
+    /// together until that is written, and the threads of the journal are woken for many bytes instead of few.
+    fn may_take(&self) -> bool {
+        let room = match self.appends.len() {
+            0 => true,
+            under_way => under_way < APPENDS_MAX && self.waiting() >= ENTRY_BYTES_MAX,
+        };
+        room && *self.go.borrow() && !self.full && !self.lags()
+    }
+
+    /// Bytes that the ring holds beyond what was taken.
+    fn waiting(&self) -> usize {
+        let waiting = self.link.output().ring().mark().head.saturating_sub(self.next);
+        usize::try_from(waiting).unwrap_or(usize::MAX)
+    }
+
     /// Takes what is there and appends it. Whether there was anything.
     fn take(&mut self) -> Result<bool, Stopped> {
-        if !*self.go.borrow() || self.full || self.appends.len() >= APPENDS_MAX || self.lags() {
+        if !self.may_take() {
             return Ok(false);
         }
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(self.waiting().min(ENTRY_BYTES_MAX));
         while bytes.len() < ENTRY_BYTES_MAX {
             let from = self.next + bytes.len() as u64;
             let read = self.link.output().read(from, ENTRY_BYTES_MAX - bytes.len(), &mut bytes);
@@ -300,6 +333,7 @@ impl Pump {
         if bytes.is_empty() {
             return Ok(false);
         }
+        self.flood += bytes.len();
         let length = bytes.len() as u64;
         let options = AppendOptions::at(self.context.shared.output_durability())
             .expect(Expect::Offset(abide_journal::ByteOffset(self.next)));

@@ -30,9 +30,6 @@ const PROBES_MAX: usize = 64;
 /// A holder that does not answer is asked again after this.
 pub(super) const PROBE_AGAIN: Duration = Duration::from_secs(5);
 
-/// What is left of a program gets this long between SIGHUP and SIGKILL.
-const LEFT_GRACE: Duration = Duration::from_secs(1);
-
 /// Asks every holder socket in the directory who is there; changes nothing.
 pub(super) async fn probe_all(sockets: Vec<(SessionId, PathBuf)>) -> BTreeMap<SessionId, Asked> {
     let slots = Arc::new(Semaphore::new(PROBES_MAX));
@@ -227,7 +224,7 @@ impl Sessions {
             SessionEffect::KillLeft => {
                 let (hub, left) = (self.hub.clone(), around.map(|around| around.left).unwrap_or_default());
                 tokio::spawn(async move {
-                    end_left(&left).await;
+                    procs::end_left(&left).await;
                     hub.tell(Msg::LeftEnded(id)).await;
                 });
             }
@@ -259,7 +256,7 @@ impl Sessions {
         let left = if runs { around.left } else { Vec::new() };
         let hub = self.hub.clone();
         tokio::spawn(async move {
-            end_left(&left).await;
+            procs::end_left(&left).await;
             let gone = Gone { status: around.exit_status.map(|(status, _)| status), rebooted: false, errno: 0 };
             hub.tell(Msg::Session(id, Input::Drained { head, end: false })).await;
             hub.tell(Msg::Session(id, Input::Holder(HolderInput::Gone(gone)))).await;
@@ -296,20 +293,6 @@ impl Sessions {
             hub.tell(Msg::Session(id, Input::Drained { head: ByteOffset(head), end: false })).await;
             hub.tell(Msg::Session(id, Input::Holder(HolderInput::Gone(Gone { status, rebooted, errno: 0 })))).await;
         });
-    }
-}
-
-/// Ends what a dead holder left of its program.
-async fn end_left(left: &[ProcessId]) {
-    for signal in [crate::kill::Signal::HUP, crate::kill::Signal::KILL] {
-        let mut any = false;
-        for process in left {
-            any |= procs::signal(*process, signal);
-        }
-        if !any {
-            return;
-        }
-        tokio::time::sleep(LEFT_GRACE).await;
     }
 }
 

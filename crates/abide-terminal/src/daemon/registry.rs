@@ -14,7 +14,8 @@ use crate::stream;
 /// One transition on its way into the journal.
 #[derive(Debug, Clone)]
 struct Transition {
-    session: SessionId,
+    /// None for the daemon's own.
+    session: Option<SessionId>,
     unit: Unit,
     /// The log that its marks go to.
     log: Option<Log>,
@@ -33,7 +34,8 @@ impl Transition {
 
 /// A transition that was written.
 pub(super) struct Written {
-    pub(super) session: SessionId,
+    /// None for the daemon's own.
+    pub(super) session: Option<SessionId>,
     /// The number of its first event, and of its last.
     pub(super) first: EventNumber,
     pub(super) last: EventNumber,
@@ -82,8 +84,8 @@ impl Registry {
         self.log.tail()
     }
 
-    /// Takes a transition of a session to be appended, with its marks in that session's log.
-    pub(super) fn append(&mut self, session: SessionId, unit: Unit, log: Option<Log>) {
+    /// Takes a transition of a session (or of the daemon) to be appended, with its marks in that session's log.
+    pub(super) fn append(&mut self, session: Option<SessionId>, unit: Unit, log: Option<Log>) {
         self.queued.push_back(Transition { session, unit, log });
     }
 
@@ -116,7 +118,7 @@ impl Registry {
     fn submit(&self, transition: &Transition) -> Result<Ticket<Vec<Appended>>, Error> {
         let mut entries = Vec::new();
         for (number, (event, mark)) in (self.next.get()..).zip(transition.unit.iter()) {
-            let entry = store::Entry { event: event.clone(), session: Some(transition.session) };
+            let entry = store::Entry { event: event.clone(), session: transition.session };
             entries.push((self.log.clone(), Entry::data(0, json(&entry))));
             if let (Some(log), Some(kind)) = (&transition.log, mark) {
                 let mark = Mark { kind: kind.clone(), event: Some(EventNumber(number)) };
@@ -153,8 +155,8 @@ impl Registry {
         read.ok().and_then(|read| read.records.first().map(|record| record.time_us / 1_000)).unwrap_or(0)
     }
 
-    /// A transition under way was not written. Its session is told, unless it is appended anew.
-    pub(super) fn failed(&mut self, lsn: Lsn, error: &Error) -> Option<(SessionId, Refusal)> {
+    /// A transition under way was not written. Whose it is (nobody's is the daemon's) is told, unless it is appended anew.
+    pub(super) fn failed(&mut self, lsn: Lsn, error: &Error) -> Option<(Option<SessionId>, Refusal)> {
         let at = self.under_way.iter().position(|(number, _)| *number == lsn)?;
         let (_, transition) = self.under_way.remove(at)?;
         self.settling = true;

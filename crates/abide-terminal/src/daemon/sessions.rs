@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use abide_journal::{Error as JournalError, Log, Lsn, SpaceState};
@@ -17,19 +18,21 @@ use super::fail_point;
 use super::hub::{Granted, Hub, Msg, StreamInput};
 use super::link::Link;
 use super::outbox::Outbox;
+use super::pump;
 use super::registry::Registry;
 use super::screens::Followed;
 use super::shared::{Launch, Shared, now};
 use super::view::View;
-use crate::ids::{ByteOffset, ClientId, EventNumber, InputOffset, OwnerEpoch, SessionId};
+use crate::ids::{ByteOffset, ClientId, DaemonEpoch, EventNumber, InputOffset, OwnerEpoch, SessionId};
 use crate::lock::Lock;
 use crate::procs::Members;
 use crate::protocol::{
     self, Detached, ErrorMessage, Hello, HelloOk, InputApplied, Role, StreamMessage, UpgradeFailure, WireError,
 };
 use crate::record::State;
-use crate::session::{Asker, Input, Op, Session, Size, StreamId};
-use crate::store::{Facts, Table, Tombstone};
+use crate::recover;
+use crate::session::{Asker, Input, Op, Session, Size, StreamId, Unit};
+use crate::store::{Event, Facts, Table, Tombstone};
 use crate::stream;
 
 /// Events between two checkpoints of the table.
@@ -70,7 +73,9 @@ pub(super) struct Sessions {
     lock: Lock,
     timers: BTreeSet<(u64, SessionId)>,
     /// Events whose durability a session waits for.
-    durable_due: VecDeque<(EventNumber, SessionId)>,
+    durable_due: VecDeque<(EventNumber, Option<SessionId>)>,
+    /// A higher epoch on its way into the registry, and the sessions whose holders ask for it.
+    raising: Option<(DaemonEpoch, BTreeSet<SessionId>)>,
     pub(super) launches: Arc<Semaphore>,
     pub(super) full: bool,
     /// The newest event that is taken in.
@@ -221,6 +226,7 @@ impl Sessions {
             lock,
             timers: BTreeSet::new(),
             durable_due: VecDeque::new(),
+            raising: None,
             launches,
             full: false,
             last_event: EventNumber(0),
@@ -312,7 +318,7 @@ impl Sessions {
     fn save_table(&mut self) {
         self.table_event = self.last_event;
         let mut table =
-            Table { daemon_epoch: self.shared.daemon_epoch, tombstones: self.tombstones.clone(), ..Table::default() };
+            Table { daemon_epoch: self.shared.daemon_epoch(), tombstones: self.tombstones.clone(), ..Table::default() };
         for (id, entry) in &self.entries {
             match entry.core.removed_at() {
                 Some(removed_at) => {
@@ -332,15 +338,20 @@ impl Sessions {
             for event in &written.events {
                 fail_point::pass(&format!("{event}_recorded"));
             }
-            self.feed(written.session, Input::Written(written.first, written.at));
-            if written.events.iter().any(|event| matches!(*event, "recovered" | "restoring")) {
-                self.report_outcome(written.session);
+            if let Some(session) = written.session {
+                self.feed(session, Input::Written(written.first, written.at));
+                if written.events.iter().any(|event| matches!(*event, "recovered" | "restoring")) {
+                    self.report_outcome(session);
+                }
             }
             self.durable_due.push_back((written.last, written.session));
         }
         let durable = self.registry.durable();
         while let Some((number, session)) = self.durable_due.pop_front_if(|(number, _)| *number <= durable) {
-            self.feed(session, Input::Durable(number));
+            match session {
+                Some(session) => self.feed(session, Input::Durable(number)),
+                None => self.epoch_raised(),
+            }
         }
     }
 
@@ -350,6 +361,11 @@ impl Sessions {
             return;
         }
         if let Some((session, refusal)) = self.registry.failed(lsn, &error) {
+            let Some(session) = session else {
+                // The next start raises it.
+                self.stop(Stop::Stale(self.shared.daemon_epoch().0));
+                return;
+            };
             self.feed(session, Input::Refused(refusal));
             self.name_unless_ended(session);
             // Room that was made before the session heard of this is not told of again.
@@ -364,12 +380,32 @@ impl Sessions {
         self.end.get_or_insert(stop);
     }
 
-    /// A holder was adopted under a higher epoch. If the lock is gone another daemon took this one's place; if not,
-    /// the registry was older than the holders, and a start above their epochs mends that.
-    fn stale(&mut self, epoch: u64) {
+    /// A holder was adopted in this or a higher epoch. If the lock is gone, another daemon took this one's place; if not,
+    /// the registry is older than the holder: a higher epoch is recorded, and the holder adopted in it.
+    fn stale(&mut self, id: SessionId, epoch: u64) {
         let current = self.lock.is_current(&self.shared.dirs.run).unwrap_or(false);
         tracing::error!(code = %abide_wire::Code::StaleDaemon, epoch, current, "a holder knows a newer daemon");
-        self.stop(Stop::Stale(epoch));
+        if !current {
+            self.stop(Stop::Stale(epoch));
+            return;
+        }
+        let above = recover::next_epoch(self.shared.daemon_epoch(), [DaemonEpoch(epoch)]);
+        let (_, asked) = self.raising.get_or_insert_with(|| {
+            let event = Event::boot(above, self.shared.boot, &self.shared.version);
+            self.registry.append(None, Unit::of(event, None), None);
+            (above, BTreeSet::new())
+        });
+        asked.insert(id);
+    }
+
+    /// The higher epoch stands. Holders that were adopted before keep theirs: nobody else has a higher one.
+    fn epoch_raised(&mut self) {
+        let Some((epoch, asked)) = self.raising.take() else { return };
+        self.shared.daemon_epoch.store(epoch.0, Ordering::Relaxed);
+        let _ = self.lock.write(&super::owner(&self.shared.version, epoch));
+        for context in asked.into_iter().filter_map(|id| self.context(id)) {
+            tokio::spawn(pump::adopt(context));
+        }
     }
 
     fn not_replaced(&mut self, failed: &UpgradeFailure) {
@@ -434,7 +470,7 @@ impl Sessions {
             Msg::LeftEnded(id) => self.left_ended(id),
             Msg::HolderLost(id, head) => self.holder_lost(id, head),
             Msg::Probed(id, probe) => self.decide(id, probe),
-            Msg::Stale(epoch) => self.stale(epoch),
+            Msg::Stale(id, epoch) => self.stale(id, epoch),
             Msg::Checked(Ok(binary)) => self.stop(Stop::Replaced(binary)),
             Msg::Checked(Err(failed)) => self.not_replaced(&failed),
             Msg::Stop => self.stop(Stop::Asked),
@@ -712,7 +748,7 @@ impl Shared {
             id,
             version: protocol::limits::VERSION,
             daemon_id: self.daemon_id.clone(),
-            daemon_epoch: self.daemon_epoch,
+            daemon_epoch: self.daemon_epoch(),
             boot_id: self.boot.to_string(),
             daemon_version: self.version.clone(),
             limits: protocol::Limits::new(self.options.observers_max),

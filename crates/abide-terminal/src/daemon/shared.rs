@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use abide_holder::{BootId, Inherited, Paths, Spec};
 use abide_journal::{Durability, Journal, Level};
@@ -26,7 +27,7 @@ pub(super) struct Shared {
     pub(super) dirs: Layout,
     pub(super) boot: BootId,
     pub(super) daemon_id: String,
-    pub(super) daemon_epoch: DaemonEpoch,
+    pub(super) daemon_epoch: AtomicU64,
     pub(super) version: String,
     pub(super) account: Account,
     /// The daemon's own environment as it was at its start.
@@ -60,6 +61,11 @@ pub(super) fn now() -> Now {
 }
 
 impl Shared {
+    /// The epoch in which holders are adopted: above that of every daemon before, as far as it is known.
+    pub(super) fn daemon_epoch(&self) -> DaemonEpoch {
+        DaemonEpoch(self.daemon_epoch.load(Ordering::Relaxed))
+    }
+
     pub(super) fn session_limits(&self) -> Limits {
         Limits {
             owner_grace_ms: self.options.owner_grace_ms,
@@ -85,7 +91,7 @@ impl Shared {
     /// The report of a start that found nothing yet.
     pub(super) fn empty_report(&self) -> RecoveryReport {
         RecoveryReport {
-            daemon_epoch: self.daemon_epoch,
+            daemon_epoch: self.daemon_epoch(),
             boot_id: self.boot.to_string(),
             at: now().wall_ms,
             took_ms: 0,

@@ -128,6 +128,11 @@ impl Event {
     /// The format of events that this version writes, and the newest that it reads.
     pub const FORMAT: u32 = 1;
 
+    /// A start of this daemon, or its epoch raised.
+    pub(crate) fn boot(daemon_epoch: DaemonEpoch, boot: abide_holder::BootId, version: &str) -> Self {
+        Self::Boot { daemon_epoch, boot_id: boot.to_string(), version: version.to_owned(), format: Self::FORMAT }
+    }
+
     /// The event's name, as it stands in the log and in protocol v1.
     pub fn name(&self) -> &'static str {
         match self {

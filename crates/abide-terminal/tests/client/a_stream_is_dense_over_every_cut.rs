@@ -15,8 +15,8 @@ use abide_terminal::protocol::{
 use abide_terminal::{ByteOffset, Cause, ClientId, Incarnation, InputOffset, OwnerEpoch, SessionId, State};
 use abide_wire::{Code, RequestId};
 
-use crate::random::{Random, seeds};
 use crate::wire::{Wire, hello_ok};
+use abide_sim::{Rng, seeds};
 
 /// Large beside what is delivered at once, so that cuts fall into it.
 const SNAPSHOT: &[u8] = &[b'#'; 2_000];
@@ -192,7 +192,7 @@ impl Daemon {
     }
 
     /// The holder writes some of what it has to the terminal.
-    fn write_input(&mut self, random: &mut Random) {
+    fn write_input(&mut self, random: &mut Rng) {
         let count = random.below((self.accepted.len() - self.applied) as u64 + 1);
         let to = self.applied + usize::try_from(count).unwrap();
         if self.owner == Some(us()) {
@@ -236,7 +236,7 @@ impl Daemon {
         }));
     }
 
-    fn send_output(&mut self, random: &mut Random) {
+    fn send_output(&mut self, random: &mut Rng) {
         let end = self.end();
         let Some(attachment) = &mut self.attachment else { return };
         let len = random.below(30).min(end - attachment.cursor);
@@ -251,7 +251,7 @@ impl Daemon {
     }
 
     /// A fault that needs no connection, or ends it.
-    fn fault(&mut self, random: &mut Random) -> bool {
+    fn fault(&mut self, random: &mut Rng) -> bool {
         match random.below(10) {
             0 => {
                 // What a stream has not got yet is not trimmed under it here: its connection ends first.
@@ -442,7 +442,7 @@ impl History {
         self.carry_out(true);
     }
 
-    fn step(&mut self, random: &mut Random, faults: bool) {
+    fn step(&mut self, random: &mut Rng, faults: bool) {
         self.now = self.now.after(Duration::from_millis(random.below(20)));
         let reachable = !faults || self.dials == 0 || !random.one_in(4);
         if self.link.poll_timeout().is_some_and(|at| at <= self.now) {
@@ -483,7 +483,7 @@ impl History {
 }
 
 fn check(seed: u64, mode: Mode, when_gone: WhenGone) -> History {
-    let mut random = Random::new(seed);
+    let mut random = Rng::new(seed);
     let mut history = History::new(seed, mode, when_gone);
     for _ in 0..200 {
         history.step(&mut random, true);

@@ -4,5 +4,4 @@
 
 mod a_request_is_answered_once;
 mod a_stream_is_dense_over_every_cut;
-mod random;
 mod wire;

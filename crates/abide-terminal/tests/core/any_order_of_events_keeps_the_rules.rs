@@ -4,8 +4,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::coverage::Coverage;
-use crate::random::seeds;
 use crate::world::World;
+use abide_sim::seeds;
 
 /// Most things that happen in one history before it is brought to its end.
 const STEPS_MAX: u64 = 60;

@@ -14,6 +14,5 @@ mod coverage;
 mod each_operation_has_its_answer_in_each_state;
 mod holder;
 mod journal;
-mod random;
 mod script;
 mod world;

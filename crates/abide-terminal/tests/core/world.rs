@@ -17,7 +17,7 @@ use abide_terminal::{
 use crate::coverage::Coverage;
 use crate::holder::{Holder, LEADER, Program, Sent};
 use crate::journal::Journal;
-use crate::random::Random;
+use abide_sim::Rng;
 
 mod actions;
 
@@ -59,7 +59,7 @@ struct KillModel {
 
 #[expect(clippy::struct_excessive_bools, reason = "what is under way around a session is so many things")]
 pub(crate) struct World<'a> {
-    pub(crate) random: Random,
+    pub(crate) random: Rng,
     coverage: &'a mut Coverage,
     pub(crate) now: Now,
     id: SessionId,
@@ -162,7 +162,7 @@ fn record(id: SessionId, owner: Option<ClientId>, takeover: Takeover) -> Record 
 impl<'a> World<'a> {
     /// A session that was just asked for.
     pub(crate) fn new(seed: u64, coverage: &'a mut Coverage, trace: bool) -> Self {
-        let mut random = Random::new(seed);
+        let mut random = Rng::new(seed);
         let names = KINDS.map(|name| ClientId::try_from(name.to_owned()).unwrap());
         let owner = (!random.one_in(6)).then(|| names[0].clone());
         let takeover = if random.one_in(5) { Takeover::Deny } else { Takeover::Allow };

@@ -98,7 +98,10 @@ pub(crate) fn has_terminal() -> bool {
 /// Shows a session until it ends or the user leaves. Everything that was changed in the terminal is put back.
 pub(crate) fn show(show: Show<'_>) -> io::Result<Ending> {
     let terminal = match show.source {
-        Source::Keyboard(_) => RawTerminal::enter()?,
+        Source::Keyboard(_) => {
+            let _without = abide_holder::short_slices();
+            RawTerminal::enter()?
+        }
         Source::Pipe | Source::Nothing => None,
     };
     let mut window = Window::new(show, terminal, Signals::new()?);

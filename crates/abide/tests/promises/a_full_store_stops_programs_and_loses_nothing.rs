@@ -4,13 +4,24 @@
 use std::fs;
 use std::time::Instant;
 
+use abide_terminal::ExitKind;
 use abide_terminal::client::{StreamEnd, StreamEvent};
 use abide_terminal::protocol::Mode;
 use tokio::time::timeout;
 
-use crate::harness::{BEGINNING, Lines, Place, SOON};
+use crate::harness::{BEGINNING, Lines, Peer, Place, SOON, ends_within, hello};
 
 const MIB: u64 = 1 << 20;
+
+/// Starts a program that only SIGKILL ends; its owner, and its process.
+fn stubborn(place: &Place) -> (Peer, u32) {
+    let mut owner = Peer::greeted(place, &hello("owner", "control"));
+    let file = place.work().join("pid");
+    let script = format!("trap '' HUP TERM; echo $$ > {}; while :; do sleep 1000; done", file.display());
+    let create = r#"{"type":"create","id":"1","name":"stubborn","cols":80,"rows":24,"command":"sh","args":["-c","#;
+    assert_eq!(owner.ask(&format!("{create}\"{script}\"]}}"))["type"], "ok");
+    (owner, place.pid_in("pid"))
+}
 
 #[test]
 fn a_full_store_stops_programs_and_loses_nothing() {
@@ -26,7 +37,7 @@ fn a_full_store_stops_programs_and_loses_nothing() {
     let stop = place.work().join("stop");
     let until = stop.display();
     place.session("flood", &format!("i=0; while [ ! -e {until} ]; do seq $i $((i+9999)); i=$((i+10000)); done"));
-    place.session("typed", "stty -echo; exec cat");
+    let (mut owner, stubborn) = stubborn(&place);
     // One that is accepted just before there is no room left has no answer before there is some again.
     let create = || {
         let output = place.run(&["--timeout", "1s", "run", "-d", "--", "true"]);
@@ -46,6 +57,11 @@ fn a_full_store_stops_programs_and_loses_nothing() {
     assert!(place.ok(&["ls"]).contains("flood"), "a list needs no room");
     assert!(place.run(&["logs", "--tail", "5", "flood"]).stdout.len() > 5, "nor does looking back");
     assert!(create().contains("JOURNAL_FULL"));
+
+    // A kill needs room for its record only; its signals are sent without.
+    let killed = owner.ask(r#"{"type":"kill","id":"2","session":"stubborn","grace_ms":200}"#);
+    assert!(killed["type"] == "ok" || killed["details"]["signalled"] == true, "{killed}");
+    assert!(ends_within(stubborn, SOON), "it is gone while the store is full");
 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let mut stream = place.stream("reader", "flood", Mode::Observer, BEGINNING);
@@ -76,6 +92,7 @@ fn a_full_store_stops_programs_and_loses_nothing() {
     assert_eq!(place.record("flood").pid, full.pid, "the same program");
     place.ok(&["rm", "ballast"]);
     place.wait_output("flood", full_end + 100_000);
+    assert_eq!(place.wait_end("stubborn").exit.unwrap().kind, ExitKind::Signal("SIGKILL".to_owned()));
     fs::write(&stop, "").unwrap();
     let seen = runtime.block_on(reading).unwrap();
     let record = place.record("flood");

@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
+use abide_sim::Rng;
 use abide_terminal::client::{Stream, StreamEnd, StreamEvent};
 use abide_terminal::protocol::Mode;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::harness::{BEGINNING, Dice, Lines, Place, SOON, inspect, size};
+use crate::harness::{BEGINNING, Lines, Place, SOON, inspect, size};
 
 /// Sessions that print.
 const SESSIONS: usize = 8;
@@ -63,7 +64,7 @@ fn a_session_survives_its_daemon() {
             let session = format!("s{}", number % SESSIONS);
             readers.spawn(read_all(place.stream(&format!("viewer{number}"), &session, Mode::Observer, BEGINNING)));
         }
-        let mut dice = Dice::new(0x5eed);
+        let mut dice = Rng::new(0x5eed);
         let mut struck = 0;
         for _ in 0..kills {
             sleep_until(Instant::now() + Duration::from_millis(20 + dice.below(180))).await;

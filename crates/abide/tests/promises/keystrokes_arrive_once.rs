@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use abide_sim::Rng;
 use abide_terminal::client::StreamEvent;
 use abide_terminal::protocol::Mode;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::harness::{BEGINNING, Dice, Place, SOON, size};
+use crate::harness::{BEGINNING, Place, SOON, size};
 
 #[test]
 fn keystrokes_arrive_once() {
@@ -18,7 +19,7 @@ fn keystrokes_arrive_once() {
     let (typed, struck) = runtime.block_on(async {
         let mut stream = place.stream("typist", "typed", Mode::Owner, BEGINNING);
         let mut output = Vec::new();
-        let mut dice = Dice::new(7);
+        let mut dice = Rng::new(7);
         let (mut struck, mut written) = (0, String::new());
         let (mut line, mut sent) = (0_u64, 0);
         let mut next_kill = Instant::now() + Duration::from_millis(300);

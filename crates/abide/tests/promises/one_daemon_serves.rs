@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use abide_terminal::client::{StreamEnd, StreamEvent};
@@ -87,21 +86,10 @@ fn the_daemon_is_found_without_its_runtime_directory() {
     assert_eq!((place.daemons().len(), place.daemon()), (1, Some(daemon)));
 }
 
-/// Starts a daemon in the foreground, and waits until it is ready.
-fn in_foreground(place: &Place) -> (Child, BufReader<std::process::ChildStdout>) {
-    let mut command = place.command(["up", "--foreground"]);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut stdout = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    stdout.read_line(&mut line).unwrap();
-    assert!(line.contains("ready"), "{line:?}");
-    (child, stdout)
-}
-
 #[test]
 fn a_daemon_that_was_put_aside_ends_and_takes_nothing() {
     let place = Place::new();
-    let (old, _old_output) = in_foreground(&place);
+    let (old, _old_output) = place.daemon_in_foreground();
     let stop = place.work().join("stop");
     for name in ["a", "b"] {
         let stop = stop.display();
@@ -114,7 +102,7 @@ fn a_daemon_that_was_put_aside_ends_and_takes_nothing() {
     signal(old.id(), Signal::STOP);
     fs::remove_file(place.lock()).unwrap();
     fs::remove_file(place.state().join("journal/lock")).unwrap();
-    let (new, _new_output) = in_foreground(&place);
+    let (new, _new_output) = place.daemon_in_foreground();
     let taken = ["a", "b"].map(|name| place.record(name).end_offset.0);
     place.wait_output("a", taken[0] + 100_000);
     signal(old.id(), Signal::CONT);
@@ -152,6 +140,33 @@ fn a_daemon_that_was_put_aside_ends_and_takes_nothing() {
     assert_eq!(journalled, ends.iter().sum::<u64>(), "the journal is whole");
     println!("{lines} lines, {journalled} bytes of two sessions under three daemons");
     assert!(lines > 4_000, "{lines} lines");
+}
+
+#[test]
+fn a_registry_older_than_a_holder_starts_above_it() {
+    let place = Place::new();
+    place.start_daemon();
+    place.session("s", "while :; do echo line; sleep 0.02; done");
+    let pid = place.record("s").pid;
+    let holder = place.holder("s");
+    let (journal, older) = (place.state().join("journal"), place.work().join("older"));
+    place.kill_daemon();
+    let copied = Command::new("cp").arg("-a").args([&journal, &older]).status().unwrap();
+    assert!(copied.success());
+    // Its epoch is in the holder, and soon in no registry.
+    place.start_daemon();
+    place.wait_output("s", place.record("s").end_offset.0);
+    place.kill_daemon();
+    fs::remove_dir_all(&journal).unwrap();
+    fs::rename(&older, &journal).unwrap();
+    // A holder that does not answer cannot tell its epoch before one is chosen.
+    signal(holder, Signal::STOP);
+    place.start_daemon();
+    let daemon = place.daemon();
+    signal(holder, Signal::CONT);
+    place.wait_output("s", place.record("s").end_offset.0);
+    assert!(place.log().contains("STALE_DAEMON"), "{}", place.log());
+    assert_eq!((place.daemon(), place.record("s").pid), (daemon, pid), "the same daemon and program");
 }
 
 #[test]

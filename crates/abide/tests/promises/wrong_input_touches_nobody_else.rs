@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 
+use abide_sim::Rng;
 use abide_wire::encode;
 use serde_json::Value;
 
@@ -98,7 +99,7 @@ const SAMPLES: [&str; 6] = [
 ];
 
 /// What one connection sends: a greeting in most cases, then frames with some bytes changed, cut somewhere near the end.
-fn fuzzed(round: usize, random: &mut impl FnMut(usize) -> usize) -> (Vec<u8>, usize) {
+fn fuzzed(round: usize, random: &mut Rng) -> (Vec<u8>, usize) {
     let mut bytes = Vec::new();
     let mut frames = 0;
     let greetings = ["control", "stream"].map(|role| hello("c", role));
@@ -106,21 +107,21 @@ fn fuzzed(round: usize, random: &mut impl FnMut(usize) -> usize) -> (Vec<u8>, us
         encode(1, &[greetings[round % 2].as_bytes()], &mut bytes);
     }
     let samples: Vec<&str> = greetings.iter().map(String::as_str).chain(SAMPLES).collect();
-    for _ in 0..random(12) {
+    for _ in 0..random.index(12) {
         let mut frame = Vec::new();
-        let kind = u8::try_from(if random(4) == 0 { random(6) } else { 1 }).unwrap();
-        encode(kind, &[samples[random(samples.len())].as_bytes()], &mut frame);
-        for _ in 0..random(3) {
-            let at = random(frame.len());
+        let kind = u8::try_from(if random.index(4) == 0 { random.index(6) } else { 1 }).unwrap();
+        encode(kind, &[samples[random.index(samples.len())].as_bytes()], &mut frame);
+        for _ in 0..random.index(3) {
+            let at = random.index(frame.len());
             // A long length would only be waited for.
             if at != 2 && at != 3 {
-                frame[at] = u8::try_from(random(256)).unwrap();
+                frame[at] = u8::try_from(random.index(256)).unwrap();
             }
         }
         bytes.extend(frame);
         frames += 1;
     }
-    bytes.truncate(bytes.len() - random(bytes.len().min(20) + 1));
+    bytes.truncate(bytes.len() - random.index(bytes.len().min(20) + 1));
     (bytes, frames)
 }
 
@@ -133,11 +134,7 @@ fn fuzzed_connections_leave_the_daemon_and_others_alone() {
     place.ok(&["run", "-d", "--name", "s", "--", "cat"]);
     let daemon = place.daemon();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let mut seed = 0x5EED_u64;
-    let mut random = move |end: usize| {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(seed >> 33).unwrap() % end
-    };
+    let mut random = Rng::new(0x5EED);
     let connections = size(300, 10_000);
     let (mut frames, mut closed) = (0, 0);
     runtime.block_on(async {

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::process::Stdio;
 use std::time::Instant;
 
 use abide_terminal::protocol::{Inspect, Shutdown, ShutdownMode};
@@ -61,22 +60,16 @@ fn daemons(met: &mut Met) {
     place.session("s", "exec sleep 1000");
     met.by_command(Code::UpgradeFailed, &place, &["restart", "--binary", "/bin/false"]);
     place.kill_daemon();
-    let mut old = place.command(["up", "--foreground"]);
-    let mut old = old.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    place.start_daemon();
-    assert_eq!(place.daemon(), Some(old.id()));
+    let (old, _old_output) = place.daemon_in_foreground();
     signal(old.id(), Signal::STOP);
     fs::remove_file(place.lock()).unwrap();
     fs::remove_file(place.state().join("journal/lock")).unwrap();
-    // The listening socket is the old one's, so that only a daemon that leaves no doubt is taken for the new one.
-    fs::remove_file(place.socket()).unwrap();
-    place.start_daemon();
+    let (_new, _new_output) = place.daemon_in_foreground();
     signal(old.id(), Signal::CONT);
     assert!(ends_within(old.id(), SOON), "the old one ends");
-    let mut log = String::new();
-    std::io::Read::read_to_string(&mut old.stderr.take().unwrap(), &mut log).unwrap();
-    old.wait().unwrap();
-    met.by(Code::StaleDaemon, &serde_json::json!({ "code": log.contains("STALE_DAEMON").then_some("STALE_DAEMON") }));
+    let log = old.wait_with_output().unwrap().stderr;
+    let said = String::from_utf8_lossy(&log).contains("STALE_DAEMON").then_some("STALE_DAEMON");
+    met.by(Code::StaleDaemon, &serde_json::json!({ "code": said }));
 }
 
 /// A request that must not be repeated, whose connection is lost before its answer.
@@ -131,7 +124,8 @@ fn full_store(met: &mut Met) {
 
 fn damaged_store(met: &mut Met) {
     let place = Place::new().with("ABIDE_JOURNAL_TAIL_CACHE_BYTES", "0");
-    place.session("s", "seq 0 99999; echo here-it-is-damaged; seq 0 99999; echo end; exec cat");
+    // What it is called with is in the store too, in other words.
+    place.session("s", "seq 0 99999; printf '%s-it-is' here; seq 0 99999; echo end; exec cat");
     place.wait_printed("s", "its end", |printed| printed.contains("end").then_some(()));
     let segments = fs::read_dir(place.state().join("journal/segments")).unwrap();
     let mut damaged = 0;

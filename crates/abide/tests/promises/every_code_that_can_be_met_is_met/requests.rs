@@ -23,7 +23,6 @@ fn greetings_and_frames(met: &mut Met, place: &Place) {
     let good = hello("c", "control");
     met.by(Code::ProtoBreakingChange, &first(place, &good.replace("\"version\":1", "\"version\":2")));
     met.by(Code::HelloRequired, &first(place, r#"{"type":"list","id":"1"}"#));
-    met.by(Code::ProtoMalformed, &first(place, "{"));
     let mut peer = Peer::greeted(place, &good);
     met.by(Code::HelloRepeated, &peer.ask(&good));
     met.by(Code::UnknownRequest, &peer.ask(r#"{"type":"fly","id":"2"}"#));
@@ -32,6 +31,7 @@ fn greetings_and_frames(met: &mut Met, place: &Place) {
         Code::RoleForbidden,
         &peer.ask(r#"{"type":"attach","id":"4","session":"a","mode":"owner","on_lag":"follow"}"#),
     );
+    met.by(Code::ProtoMalformed, &Peer::greeted(place, &hello("d", "control")).ask("{"));
     let _newer = Peer::greeted(place, &good);
     met.by(Code::ClientReplaced, &peer.answer().expect("it is told"));
     let mut peer = Peer::new(place);

@@ -1,4 +1,4 @@
-//! What programs print that count, and numbers by chance.
+//! What programs print that count.
 
 /// What a reader has seen of a program that prints the numbers from 0 on, one a line.
 #[derive(Default)]
@@ -29,22 +29,5 @@ impl Lines {
     /// Whether the last line has come to its end.
     pub(crate) fn is_whole(&self) -> bool {
         self.partial.is_empty()
-    }
-}
-
-/// A small generator of numbers, the same for the same seed.
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.max(1))
-    }
-
-    /// A number below `limit`.
-    pub(crate) fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit.max(1)
     }
 }

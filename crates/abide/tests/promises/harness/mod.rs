@@ -10,9 +10,9 @@ mod wire;
 use std::time::Duration;
 
 pub(crate) use client::{BEGINNING, inspect};
-pub(crate) use lines::{Dice, Lines};
+pub(crate) use lines::Lines;
 pub(crate) use place::{ABIDE, Place};
-pub(crate) use process::{arguments, ends_within, is_alive, kill, signal, wait_in};
+pub(crate) use process::{arguments, ends_within, is_alive, kill, parent, signal, wait_in};
 pub(crate) use wire::{Peer, hello};
 
 /// How long anything here may take that takes no time to speak of.

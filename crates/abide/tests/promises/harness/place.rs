@@ -2,8 +2,9 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -142,6 +143,18 @@ impl Place {
         self.ok(&["up"]);
     }
 
+    /// Starts a daemon that is a child of this program, and waits until it serves. Its output must stay open.
+    #[track_caller]
+    pub(crate) fn daemon_in_foreground(&self) -> (Child, BufReader<ChildStdout>) {
+        let mut up = self.command(["up", "--foreground"]);
+        let mut child = up.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        assert!(line.contains("ready"), "{line:?}");
+        (child, stdout)
+    }
+
     /// The daemon's process id, from its lock.
     pub(crate) fn daemon(&self) -> Option<u32> {
         let owner: serde_json::Value = serde_json::from_slice(&fs::read(self.lock()).ok()?).ok()?;
@@ -162,7 +175,8 @@ impl Place {
         self.start_daemon();
     }
 
-    /// Every process that was started here and has not ended.
+    /// Every process that was started here and has not ended: it has this place in its environment, or (as a holder, which
+    /// has none) one of its directories open.
     pub(crate) fn processes(&self) -> Vec<u32> {
         // With the slash: one place's name may begin with another's.
         let here = format!("{}/", self.root.display()).into_bytes();
@@ -170,7 +184,10 @@ impl Place {
         let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
         let is_ours = |pid: &u32| {
             let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+            let mut open = open.filter_map(|entry| fs::read_link(entry.path()).ok());
             environ.windows(here.len()).any(|window| window == here)
+                || open.any(|path| path.as_os_str().as_encoded_bytes().starts_with(&here))
         };
         pids.filter(|pid| *pid != std::process::id()).filter(is_ours).filter(|pid| is_alive(*pid)).collect()
     }

@@ -83,6 +83,7 @@ impl Peer {
                 Ok(0) => return None,
                 Ok(read) => self.decoder.extend(&buffer[..read]),
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => panic!("no answer: {error}"),
             }
         }
