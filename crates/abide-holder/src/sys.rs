@@ -176,3 +176,17 @@ pub(crate) fn set_rlimit(limit: &Rlimit) -> Result<(), Errno> {
     // SAFETY: reads one struct of ours.
     check(unsafe { libc::setrlimit(limit.resource as _, &raw const value) }).map(drop)
 }
+
+/// Sets the length of the calling thread's turns, in nanoseconds; 0: the kernel's default. Its weight stays.
+pub(crate) fn set_slice(slice: u64) -> Result<(), Errno> {
+    // SAFETY: all of its fields are numbers, for which zero is a value.
+    let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
+    let size = u32::try_from(size_of::<libc::sched_attr>()).unwrap_or(u32::MAX);
+    // SAFETY: the kernel fills at most `size` bytes of a struct of that size.
+    let got = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, size, 0) };
+    check(c_int::try_from(got).unwrap_or(-1))?;
+    attributes.sched_runtime = slice;
+    // SAFETY: the kernel reads a struct that says its own size.
+    let set = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
+    check(c_int::try_from(set).unwrap_or(-1)).map(|_| ())
+}

@@ -31,4 +31,14 @@ impl Rng {
     pub fn percent(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
+
+    /// True once in `n` times.
+    pub fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+
+    /// Fewer than `len_max` bytes; none if that is 0.
+    pub fn bytes(&mut self, len_max: u64) -> Vec<u8> {
+        (0..self.below(len_max)).map(|_| self.next_u64().to_le_bytes()[0]).collect()
+    }
 }

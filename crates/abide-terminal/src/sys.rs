@@ -1,9 +1,9 @@
-//! What no safe library offers: the password database, descriptors that are known by number only, and waiting for one
-//! that is no socket.
+//! What no safe library offers: the password database, descriptors that are known by number only, waiting for any
+//! descriptor, and reading into free capacity.
 
 #![expect(
     unsafe_code,
-    reason = "getpwuid_r fills C strings into a buffer of the caller; a number is no descriptor yet; tokio registers descriptors by number"
+    reason = "getpwuid_r fills C strings into a buffer of the caller; a number is no descriptor yet; tokio registers descriptors by number; the kernel fills free capacity"
 )]
 
 use std::ffi::{CStr, OsString, c_char};
@@ -13,13 +13,24 @@ use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::ptr;
 
+use bytes::BytesMut;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// A descriptor whose readability can be awaited. To be called within a runtime.
-pub(crate) fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+/// A descriptor whose readiness can be awaited. To be called within a runtime.
+pub(crate) fn watched(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` is open for as long as it lives, always gives the same number, and nobody else closes it.
-    unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.map_err(io::Error::from)
+    unsafe { AsyncFd::register_with_interest(fd, interest) }.map_err(io::Error::from)
+}
+
+/// Reads once, into the free capacity of a buffer.
+pub(crate) fn read_into(fd: BorrowedFd<'_>, buffer: &mut BytesMut) -> io::Result<usize> {
+    let (read, _) = rustix::io::read(fd, buffer.spare_capacity_mut())?;
+    let count = read.len();
+    let end = buffer.len() + count;
+    // SAFETY: the kernel has written these `count` bytes of the free capacity, right behind what was there.
+    unsafe { buffer.set_len(end) };
+    Ok(count)
 }
 
 /// The fields of an entry of the password database that are of use here.

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use abide_terminal::kill::Signal;
+use abide_terminal::options::DetachKey;
 use abide_terminal::protocol::{Key, Name, SessionRef};
-use clap::{Args, Parser, Subcommand};
+use abide_terminal::{Restore, RestoreAs};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::format::Format;
-use crate::window::DetachKey;
 
 /// Keeps programs running: over a closed window, a lost connection, and its own upgrades and crashes.
 #[derive(Debug, Parser)]
@@ -23,6 +24,9 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Args)]
 pub(crate) struct Global {
+    /// The configuration, in place of ~/.config/abide/abide.toml; so does the variable `ABIDE_CONFIG`
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// How data is printed
     #[arg(short, long, global = true, value_enum, default_value = "table", value_name = "FORMAT")]
     pub(crate) output: Format,
@@ -57,6 +61,9 @@ pub(crate) enum Command {
     /// Tell all about a session, as JSON
     #[command(after_help = "Example: abide inspect build")]
     Inspect(Inspect),
+    /// Tell what the last start found; with a name, start a program in the place of one that was lost
+    #[command(after_help = "Example: abide recover build --as command")]
+    Recover(Recover),
     /// Start the daemon; other commands do so by themselves
     #[command(after_help = "Example: abide up")]
     Up(Up),
@@ -97,6 +104,9 @@ pub(crate) struct Run {
     /// Pass on nothing of this environment but what --env names
     #[arg(long)]
     pub(crate) clear_env: bool,
+    /// What follows if the program is lost with its holder or its machine; without it, as configured
+    #[arg(long, value_enum, value_name = "POLICY")]
+    pub(crate) restore: Option<Policy>,
     /// Give it a label
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
     pub(crate) label: Vec<(String, String)>,
@@ -124,9 +134,9 @@ pub(crate) struct Attach {
     /// Start it if it is not there
     #[arg(short = 'c', long, requires = "name")]
     pub(crate) create: bool,
-    /// The key that leaves
-    #[arg(long, value_name = "KEY", default_value = "ctrl-\\")]
-    pub(crate) detach_key: DetachKey,
+    /// The key that leaves, in place of the configured one
+    #[arg(long, value_name = "KEY")]
+    pub(crate) detach_key: Option<DetachKey>,
     /// The program to start with -c; without it, the login shell
     #[arg(last = true, value_name = "CMD", requires = "create")]
     pub(crate) command: Vec<OsString>,
@@ -247,6 +257,57 @@ pub(crate) enum JournalCommand {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Recover {
+    /// Its name or id
+    pub(crate) name: Option<SessionRef>,
+    /// What is started; without it what the session's policy says, else a shell
+    #[arg(long = "as", value_enum, value_name = "WHAT", requires = "name")]
+    pub(crate) what: Option<What>,
+}
+
+/// What follows the loss of a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Policy {
+    /// Nothing: the session ends
+    Never,
+    /// `abide recover` may start another program
+    Offer,
+    /// A login shell starts at once
+    Shell,
+    /// The same command starts again at once
+    Command,
+}
+
+/// What is started in the place of a lost program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum What {
+    /// A login shell
+    Shell,
+    /// The same command
+    Command,
+}
+
+impl From<Policy> for Restore {
+    fn from(policy: Policy) -> Self {
+        match policy {
+            Policy::Never => Self::Never,
+            Policy::Offer => Self::Offer,
+            Policy::Shell => Self::Shell,
+            Policy::Command => Self::Command,
+        }
+    }
+}
+
+impl From<What> for RestoreAs {
+    fn from(what: What) -> Self {
+        match what {
+            What::Shell => Self::Shell,
+            What::Command => Self::Command,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Restart {
     /// The program of the new daemon; without it, the one that runs
     #[arg(long, value_name = "PATH")]
@@ -337,6 +398,12 @@ pub(crate) struct Up {
     /// Descriptor of the socket, opened by the daemon before
     #[arg(long, hide = true)]
     pub(crate) listen_fd: Option<i32>,
+    /// Descriptor of the journal's lock, held by this daemon before its journal failed
+    #[arg(long, hide = true)]
+    pub(crate) journal_lock_fd: Option<i32>,
+    /// When and why this daemon's journal failed, as JSON
+    #[arg(long, hide = true)]
+    pub(crate) journal_failed: Option<String>,
     /// Limits, umask and weight that programs get, as JSON
     #[arg(long, hide = true)]
     pub(crate) inherited: Option<String>,

@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use abide_terminal::client::{Address, Client, Identity};
 use abide_terminal::dirs::{Dir, SOCKET, state_path};
-use abide_terminal::program::Account;
+use abide_terminal::options::Terminal;
 use abide_terminal::protocol::{ClientInfo, ControlRequest, Inspect, List, Request, SessionRef, WireError};
 use abide_terminal::{ClientId, Record, State};
 
 use crate::args::Global;
+use crate::configuration;
 use crate::failure::Failure;
 
 /// How long a daemon that was started may take until it serves.
@@ -27,17 +28,19 @@ const LOG_BYTES_MAX: u64 = 10 * 1024 * 1024;
 
 /// Where the state directory is.
 pub(crate) fn state_dir() -> Result<PathBuf, Failure> {
-    let uid = rustix::process::getuid().as_raw();
-    let home = match std::env::var_os("HOME") {
-        Some(home) => home.into(),
-        None => Account::of_user(uid).map_err(|error| Failure::system("the password database", &error))?.home,
-    };
-    Ok(state_path(|name| std::env::var_os(name), &home))
+    Ok(state_path(|name| std::env::var_os(name), &configuration::home()?))
 }
 
 /// A command's connection to the daemon, made when it is first needed.
 pub(crate) struct Context {
-    pub(crate) state: PathBuf,
+    /// The table `[terminal]` of the configuration.
+    pub(crate) options: Terminal,
+    /// The daemon's socket.
+    pub(crate) socket: PathBuf,
+    /// Whether nothing is to be said but data and errors.
+    pub(crate) quiet: bool,
+    /// The configuration that a daemon is started with, where it is not the usual one.
+    config: Option<PathBuf>,
     client_id: ClientId,
     timeout: Duration,
     runtime: tokio::runtime::Runtime,
@@ -47,15 +50,20 @@ pub(crate) struct Context {
 impl Context {
     /// `starts`: whether a daemon is started where none runs.
     pub(crate) fn new(global: &Global, starts: bool) -> Result<Self, Failure> {
-        let state = state_dir()?;
+        let options = configuration::load(global)?.terminal;
+        let config = configuration::named_file(global)?;
+        let socket = state_dir()?.join(&options.socket_dir).join(SOCKET);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::system("the runtime", &error))?;
         let client_id = draw_client_id()?;
         let client = {
             let _inside = runtime.enter();
-            Client::new(identity(client_id.clone())?, address(&state, starts))
+            let address = address(&socket, config.as_deref());
+            let start = address.start.filter(|_| starts);
+            Client::new(identity(client_id.clone())?, Address { start, ..address })
         };
-        Ok(Self { state, client_id, timeout: global.timeout, runtime, client })
+        let (quiet, timeout) = (global.quiet, global.timeout);
+        Ok(Self { options, socket, quiet, config, client_id, timeout, runtime, client })
     }
 
     /// Asks, and waits for the answer as long as `--timeout` says.
@@ -90,7 +98,7 @@ impl Context {
 
     /// Where streams connect; a daemon that is lost is started again.
     pub(crate) fn address(&self) -> Address {
-        address(&self.state, true)
+        address(&self.socket, self.config.as_deref())
     }
 
     /// All sessions that fit, page by page.
@@ -144,16 +152,19 @@ fn identity(client_id: ClientId) -> Result<Identity, Failure> {
     Ok(Identity { client_id, program: Some(program), seed: u128::from_ne_bytes(seed), may_start: true })
 }
 
-fn address(state: &Path, starts: bool) -> Address {
-    let socket = state.join("run").join(SOCKET);
-    Address { socket, start: starts.then(|| Arc::new(ask_for_daemon) as _) }
+/// Where the daemon is, and how one is started that goes by this file.
+fn address(socket: &Path, config: Option<&Path>) -> Address {
+    let config = config.map(Path::to_owned);
+    let start = move || ask_for_daemon(config.as_deref());
+    Address { socket: socket.to_owned(), start: Some(Arc::new(start)) }
 }
 
 /// Has a daemon started by `abide up`, which ends when it serves: so the daemon is nobody's child, and this program may
 /// live as long as it likes without having to bury it.
-fn ask_for_daemon() -> io::Result<()> {
+fn ask_for_daemon(config: Option<&Path>) -> io::Result<()> {
     let mut up = Command::new("/proc/self/exe");
     let up = up.arg("up").current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    up.envs(config.map(|file| (configuration::VARIABLE, file)));
     let status = up.status()?;
     if status.success() { Ok(()) } else { Err(io::Error::other("abide up failed")) }
 }

@@ -95,6 +95,7 @@ fn begin(spec: OwnedFd) -> std::io::Result<Option<Holder>> {
         Ok(Fork::Child) => {
             rustix::process::setsid()?;
             rustix::thread::set_name(c"abide-hold")?;
+            let _without = crate::slice::short_slices();
             put_on_standard_descriptors(&null)?;
             let output = Output::new(ring, spec.spill_bytes_max);
             let input = Input::new(spec.owner_epoch);

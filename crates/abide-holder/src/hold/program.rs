@@ -150,6 +150,8 @@ impl Plan {
     }
 
     fn try_become(&self, slave: &OwnedFd, hooks: &Hooks) -> Failure {
+        // The program's turns are its own affair.
+        let _ignored = crate::slice::default_slices();
         let prepared = self.prepare(slave, hooks);
         match prepared {
             Ok(()) => Step::Exec.failed()(self.exec()),

@@ -30,15 +30,23 @@ impl Answers {
     /// output below it is the former's to answer.
     pub(super) fn model_answers(&mut self, end: ByteOffset, model: bool) -> ByteOffset {
         let boundary = end.max(self.taken);
-        let current = self.changes.back().map_or(self.model, |(_, model)| *model);
-        if current != model {
+        if self.is_model() != model {
             self.changes.push_back((boundary, model));
         }
         boundary
     }
 
-    /// The worker is about to feed output from `from` to `to`. How much of it, and whether the model answers there.
+    /// Whether the model answers from the last boundary on.
+    pub(super) fn is_model(&self) -> bool {
+        self.changes.back().map_or(self.model, |(_, model)| *model)
+    }
+
+    /// The worker is about to feed output from `from` to `to`. How much of it, and whether the model answers there: not
+    /// in what was taken before, which a model that is built again takes once more.
     pub(super) fn take(&mut self, from: ByteOffset, to: ByteOffset) -> (ByteOffset, bool) {
+        if from < self.taken {
+            return (to.min(self.taken), false);
+        }
         while let Some((at, model)) = self.changes.front().copied()
             && at <= from
         {
@@ -68,5 +76,7 @@ mod tests {
         assert_eq!(answers.model_answers(ByteOffset(260), true), ByteOffset(260));
         assert_eq!(take(&mut answers, 200, 300), (260, false));
         assert_eq!(take(&mut answers, 260, 300), (300, true));
+        assert_eq!(take(&mut answers, 250, 400), (300, false), "a model that was built again");
+        assert_eq!(take(&mut answers, 300, 400), (400, true));
     }
 }

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use serde::Serialize;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::hub::{Hub, Msg, StreamInput};
 use super::outbox::Outbox;
+use super::socket::Socket;
 use super::viewer::Viewer;
 use crate::protocol::limits::{ATTACH_TIME, HELLO_TIME, UNANSWERED_MAX};
 use crate::protocol::{
@@ -25,7 +26,7 @@ pub(super) struct ConnectionId(pub(super) u64);
 const READ_BYTES: usize = 64 << 10;
 
 /// How long accepting rests after the system had no descriptor left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts connections until the daemon stops.
 pub(super) async fn accept(listener: UnixListener, hub: Hub) {
@@ -37,6 +38,7 @@ pub(super) async fn accept(listener: UnixListener, hub: Hub) {
                     tracing::warn!("connection of another user refused");
                     continue;
                 }
+                let Ok(socket) = socket.into_std().and_then(Socket::new) else { continue };
                 let slot = hub.slot();
                 tokio::spawn(serve(ConnectionId(number), socket, hub.clone(), slot));
             }
@@ -55,7 +57,7 @@ pub(super) async fn let_go(hub: &Hub, time: Duration) {
 
 /// A connection's two directions.
 pub(super) struct Wire {
-    socket: Arc<UnixStream>,
+    socket: Arc<Socket>,
     decoder: Decoder,
     pub(super) outbox: Outbox,
 }
@@ -79,14 +81,11 @@ impl Wire {
                     return None;
                 }
             }
-            self.socket.readable().await.ok()?;
             let buffer = self.decoder.buffer();
             buffer.reserve(READ_BYTES);
-            match self.socket.try_read_buf(buffer) {
-                Ok(0) => return None,
+            match self.socket.read(buffer).await {
+                Ok(0) | Err(_) => return None,
                 Ok(_) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                Err(_) => return None,
             }
         }
     }
@@ -107,7 +106,7 @@ pub(super) fn tagged(error: ErrorMessage) -> impl Serialize {
     crate::protocol::StreamMessage::Error(error)
 }
 
-async fn serve(id: ConnectionId, socket: UnixStream, hub: Hub, slot: Option<OwnedSemaphorePermit>) {
+async fn serve(id: ConnectionId, socket: Socket, hub: Hub, slot: Option<OwnedSemaphorePermit>) {
     let socket = Arc::new(socket);
     let outbox = Outbox::new(Arc::clone(&socket), hub.limits().outbox);
     let writer = tokio::spawn(outbox.clone().run());

@@ -1,7 +1,7 @@
 //! One adopted holder: its connection, its ring, its eventfds.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use abide_holder::{Adopted as Output, Header};
 use bytes::Bytes;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::net::UnixStream;
 use tokio::sync::watch;
 
 use super::outbox::{Limits, Outbox};
 use super::shared::{Shared, holder_socket};
+use super::socket::Socket;
 use crate::ids::{InputOffset, OwnerEpoch, SessionId};
 use crate::session::{Frame, HolderInput, Target};
 
@@ -68,15 +68,14 @@ fn broken(what: &str) -> io::Error {
 /// Connects to the holder of a session and makes it this daemon's.
 pub(super) async fn adopt(shared: &Shared, session: SessionId) -> Result<Adopted, Refused> {
     let socket = abide_holder::connect(&shared.dirs.holder_sockets.path().join(holder_socket(session)))?;
-    socket.set_nonblocking(true)?;
-    let socket = Arc::new(UnixStream::from_std(socket)?);
-    if socket.peer_cred()?.uid() != rustix::process::geteuid().as_raw() {
+    if rustix::net::sockopt::socket_peercred(&socket).map_err(io::Error::from)?.uid != rustix::process::geteuid() {
         return Err(Refused::Failed(broken("the holder is another user's")));
     }
+    let socket = Arc::new(Socket::new(socket)?);
     let outbox = Outbox::new(Arc::clone(&socket), OUTBOX);
     tokio::spawn(outbox.clone().run());
-    let mut frames = Frames { socket, buffer: Vec::new(), fds: Vec::new() };
-    let epoch = shared.daemon_epoch.0;
+    let mut frames = Frames { socket, outbox: outbox.clone(), buffer: Vec::new(), fds: Vec::new() };
+    let epoch = shared.daemon_epoch().0;
     let adopt = ToHolder::Adopt { daemon_epoch: epoch, session: session.to_bytes(), version: abide_holder::VERSION };
     outbox.push(&[encoded(&ToHolder::Ping), encoded(&adopt)]);
     let answered = tokio::time::timeout(ANSWER_TIME, async {
@@ -97,7 +96,7 @@ pub(super) async fn adopt(shared: &Shared, session: SessionId) -> Result<Adopted
         outbox,
         output: Mutex::new(output),
         go,
-        wake: crate::sys::readable(wake)?,
+        wake: crate::sys::watched(wake, Interest::READABLE)?,
         holder_pid,
     }));
     Ok(Adopted { link, frames, go: going })
@@ -189,9 +188,17 @@ impl Link {
 
 /// Frames that come from a holder.
 pub(super) struct Frames {
-    socket: Arc<UnixStream>,
+    socket: Arc<Socket>,
+    outbox: Outbox,
     buffer: Vec<u8>,
     fds: Vec<OwnedFd>,
+}
+
+impl Drop for Frames {
+    /// Whoever does not hear the holder any more has nothing to tell it: the connection ends.
+    fn drop(&mut self) {
+        self.outbox.close();
+    }
 }
 
 impl Frames {
@@ -227,16 +234,16 @@ impl Frames {
                     return None;
                 }
             }
-            self.socket.readable().await.ok()?;
-            let mut bytes = [0; READ_BYTES];
-            let received = self.socket.try_io(Interest::READABLE, || {
-                abide_holder::recv_with_fds(self.socket.as_ref(), &mut bytes, &mut self.fds)
-            });
-            match received {
-                Ok(0) => return None,
-                Ok(count) => self.buffer.extend_from_slice(&bytes[..count]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => return None,
+            let (buffer, fds) = (&mut self.buffer, &mut self.fds);
+            let receive = |socket: BorrowedFd<'_>| {
+                let mut bytes = [0; READ_BYTES];
+                let count = abide_holder::recv_with_fds(socket, &mut bytes, fds)?;
+                buffer.extend_from_slice(&bytes[..count]);
+                Ok(count)
+            };
+            // What came with descriptors ends a receive before all is taken.
+            if matches!(self.socket.receive(receive, |_| false).await, Ok(0) | Err(_)) {
+                return None;
             }
         }
     }

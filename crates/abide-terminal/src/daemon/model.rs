@@ -9,13 +9,14 @@ use bytes::Bytes;
 use super::answers::Answers;
 use super::screens::{Snapshot, Told};
 use crate::ids::{ByteOffset, Incarnation};
+use crate::seam::seam;
 use crate::store::{Mark, MarkKind, SCREEN_BYTES_MAX, ScreenHeader};
 
-/// Output that is fed in one step, in bytes.
-const PIECE_BYTES: usize = 256 << 10;
+/// Output that is fed in one step, in bytes: of text, only what shows of it at the end of a step is drawn.
+const PIECE_BYTES: usize = 1 << 20;
 
 /// Records that are looked at in one step.
-const PIECE_RECORDS: usize = 1_024;
+const PIECE_RECORDS: usize = 4_096;
 
 /// The size of a model before the log says another one.
 const SIZE: Size = Size { cols: 80, rows: 24 };
@@ -27,7 +28,25 @@ pub(super) struct Model {
     incarnation: Incarnation,
     place: Place,
     since_screen: u64,
+    /// The records at which the engine failed last: the first, and the one behind the last.
+    failed_at: Option<(Lsn, Lsn)>,
 }
+
+/// Output of records that follow each other.
+struct Run {
+    lsn: Lsn,
+    offset: ByteOffset,
+    bytes: Vec<u8>,
+}
+
+impl Run {
+    fn at(place: Place) -> Self {
+        Self { lsn: place.lsn, offset: ByteOffset(place.offset.0), bytes: Vec::new() }
+    }
+}
+
+/// The engine panicked.
+struct Failed;
 
 /// What one step brought.
 pub(super) struct Taken {
@@ -65,6 +84,7 @@ impl Model {
             incarnation: Incarnation(1),
             place,
             since_screen: 0,
+            failed_at: None,
         }
     }
 
@@ -88,6 +108,11 @@ impl Model {
         Snapshot { place: self.place, cols: self.size.cols, rows: self.size.rows, bytes: Bytes::from(snapshot.bytes) }
     }
 
+    /// Gives memory back that a flow of output needs.
+    pub(super) fn compact(&mut self) {
+        self.screen.compact();
+    }
+
     /// Adds a screen to the log, for the last record that was taken in.
     pub(super) fn save(&mut self, log: &Log) {
         let snapshot = self.screen.snapshot_within(SCREEN_BYTES_MAX);
@@ -102,64 +127,145 @@ impl Model {
 
     /// Reads the next piece of the log and takes it in.
     pub(super) fn take_piece(&mut self, log: &Log, answers: &Mutex<Answers>) -> Taken {
-        let limit = ReadLimit { bytes: PIECE_BYTES, records: PIECE_RECORDS };
+        // Where the engine failed, it is one record at a time, to find which one it is.
+        let careful = self.failed_at.is_some_and(|(_, behind)| self.place.lsn < behind);
+        let records = if careful { 1 } else { PIECE_RECORDS };
+        let limit = ReadLimit { bytes: PIECE_BYTES, records };
         let Ok(read) = log.read_bytes(self.place.cursor(), limit, Level::Written, true) else {
             // Damaged, trimmed or dropped: what can be read behind it is the next model's.
             return Taken { more: false, answers: Vec::new() };
         };
         let mut out = Vec::new();
-        let more = !read.records.is_empty();
+        let mut run = Run::at(self.place);
+        let mut taken = Ok(());
+        let mut end = self.place;
         for record in &read.records {
+            end = Place { lsn: record.lsn().next(), offset: record.end_offset() };
             match &record.content {
-                Content::Data(bytes) => self.take_output(record, bytes, answers, &mut out),
-                Content::Mark(payload) => self.take_mark(record.tag, payload),
-                Content::Gap(_) => {}
+                Content::Data(bytes) => {
+                    run.bytes.extend_from_slice(bytes);
+                    continue;
+                }
+                Content::Mark(payload) => {
+                    taken = self.take_run(&run, answers, &mut out).and_then(|()| self.take_mark(record, payload));
+                }
+                Content::Gap(_) => taken = self.take_run(&run, answers, &mut out),
             }
-            self.place = Place { lsn: record.lsn().next(), offset: record.end_offset() };
+            if taken.is_err() {
+                break;
+            }
+            self.place = end;
+            run = Run::at(end);
         }
-        Taken { more, answers: out }
+        match taken.and_then(|()| self.take_run(&run, answers, &mut out)) {
+            Ok(()) => self.place = end,
+            Err(Failed) => self.rebuild(log, run.lsn, end),
+        }
+        Taken { more: !read.records.is_empty(), answers: out }
     }
 
-    fn take_output(&mut self, record: &Record, bytes: &Bytes, answers: &Mutex<Answers>, out: &mut Vec<u8>) {
-        let mut at = ByteOffset(record.offset.0);
-        let end = ByteOffset(record.end_offset().0);
+    fn take_run(&mut self, run: &Run, answers: &Mutex<Answers>, out: &mut Vec<u8>) -> Result<(), Failed> {
+        let index = |offset: ByteOffset| usize::try_from(offset.0 - run.offset.0).unwrap_or(run.bytes.len());
+        let mut at = run.offset;
+        let end = ByteOffset(run.offset.0 + run.bytes.len() as u64);
         while at < end {
             let (until, answer) = answers.lock().unwrap_or_else(PoisonError::into_inner).take(at, end);
-            let from = usize::try_from(at.0 - record.offset.0).unwrap_or(bytes.len());
-            let to = usize::try_from(until.0 - record.offset.0).unwrap_or(bytes.len());
-            if self.screen.feed(&bytes[from..to]).is_err() {
-                self.rebuild();
-            }
+            self.screen.feed(&run.bytes[index(at)..index(until)]).map_err(|_| Failed)?;
             let answered = self.screen.take_answers();
             if answer {
                 out.extend_from_slice(&answered);
             }
             at = until;
         }
-        self.since_screen += bytes.len() as u64;
+        self.since_screen += run.bytes.len() as u64;
+        Ok(())
     }
 
-    /// The engine panicked: a fresh one goes on behind this output. The screen is derived, nothing is lost with it.
-    fn rebuild(&mut self) {
-        tracing::error!("the screen model failed and begins afresh");
-        self.screen = abide_screen::Model::new(self.size, self.scrollback_lines_max);
+    /// The engine panicked within these records: it is built again from the last screen, and comes to them one by one.
+    /// One at which it fails again is left out, with all that was shown before. The screen is derived, nothing of the
+    /// session is lost with it.
+    fn rebuild(&mut self, log: &Log, from: Lsn, behind: Place) {
+        let again = self.failed_at.is_some_and(|(first, last)| (first..last).contains(&from));
+        tracing::error!(offset = behind.offset.0, again, "the screen model failed");
+        let failed_at = if again { self.failed_at } else { Some((from, behind.lsn)) };
+        *self = if again {
+            let empty = Self::empty(self.size, behind, self.scrollback_lines_max);
+            Self { incarnation: self.incarnation, ..empty }
+        } else {
+            Self::build(log, self.scrollback_lines_max)
+        };
+        self.failed_at = failed_at;
     }
 
-    fn take_mark(&mut self, tag: u8, payload: &[u8]) {
-        match Mark::read(tag, payload).map(|mark| mark.kind) {
+    fn take_mark(&mut self, record: &Record, payload: &[u8]) -> Result<(), Failed> {
+        match Mark::read(record.tag, payload).map(|mark| mark.kind) {
             Some(MarkKind::Started { incarnation, cols, rows, .. }) => {
                 self.incarnation = incarnation;
-                self.resize(cols, rows);
+                self.resize(cols, rows)
             }
             Some(MarkKind::Resized { cols, rows }) => self.resize(cols, rows),
-            _ => {}
+            Some(MarkKind::Restoring { incarnation, code, .. }) => {
+                self.incarnation = incarnation;
+                let drawn = self.screen.feed(&seam(&code, record.time_us / 1_000));
+                self.screen.take_answers();
+                drawn.map_err(|_| Failed)
+            }
+            _ => Ok(()),
         }
     }
 
-    fn resize(&mut self, cols: u16, rows: u16) {
+    fn resize(&mut self, cols: u16, rows: u16) -> Result<(), Failed> {
         self.size = Size { cols, rows };
-        if self.screen.resize(cols, rows).is_err() {
-            self.rebuild();
+        self.screen.resize(cols, rows).map_err(|_| Failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use abide_journal::{AppendOptions, Entry, FileDisk, Journal, LogOptions, SystemClock};
+
+    use super::*;
+    use crate::test_dir::TestDir;
+
+    fn print(log: &Log, text: &'static str) {
+        log.append(Entry::data(0, text), AppendOptions::default()).wait().unwrap();
+    }
+
+    fn shown(model: &Model) -> String {
+        let snapshot = String::from_utf8(model.snapshot(0).bytes.to_vec()).unwrap();
+        ["first", "second", "third"].into_iter().filter(|word| snapshot.contains(word)).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn an_engine_that_fails_is_built_again_and_then_begins_afresh_behind() {
+        let root = TestDir::new();
+        let options = abide_journal::Options::new(root.path());
+        let (journal, _) = Journal::open(Arc::new(FileDisk), Arc::new(SystemClock), options).unwrap();
+        let log = journal.create_log("log", LogOptions::default()).wait().unwrap();
+        let answers = Mutex::new(Answers::from(ByteOffset(0)));
+        let mut model = Model::build(&log, 10);
+        print(&log, "first ");
+        model.take_piece(&log, &answers);
+        model.save(&log);
+        print(&log, "second\x1b[c");
+        model.screen.fail_on(b"second");
+        assert_eq!(model.take_piece(&log, &answers).answers, b"");
+        assert_eq!((shown(&model).as_str(), model.place().offset.0), ("first", 6), "the last screen");
+
+        let mut built_again = model;
+        assert!(built_again.take_piece(&log, &answers).more);
+        assert_eq!(shown(&built_again), "first second");
+
+        let mut model = Model::build(&log, 10);
+        for _ in 0..2 {
+            model.screen.fail_on(b"second");
+            assert!(model.take_piece(&log, &answers).more);
         }
+        assert_eq!(shown(&model), "");
+        print(&log, "third");
+        model.take_piece(&log, &answers);
+        assert_eq!(shown(&model), "third");
     }
 }

@@ -64,6 +64,9 @@ impl Sessions {
             ControlRequest::Release(release) => {
                 self.ask(&release.session, client, release.owner_epoch, Op::Release { to: release.to }, waiting);
             }
+            ControlRequest::Recover(recover) => {
+                self.ask(&recover.session, client, None, Op::Recover(recover.what), waiting);
+            }
             ControlRequest::Remove(remove) => self.ask(&remove.session, client, None, Op::Remove, waiting),
         }
     }
@@ -118,10 +121,7 @@ impl Sessions {
         };
         let after = list.after;
         let ids = self.entries.keys().filter(|id| after.is_none_or(|after| **id > after));
-        let mut records = ids.filter_map(|id| self.record_of(*id)).filter(wanted);
-        let sessions: Vec<Record> = records.by_ref().take(limit).collect();
-        let next = records.next().and_then(|_| sessions.last().map(|record| record.id));
-        Listed { sessions, next }
+        Listed::page(ids.filter_map(|id| self.record_of(*id)).filter(wanted), limit)
     }
 
     fn inspect(&self, id: SessionId) -> Result<Inspected, WireError> {

@@ -2,7 +2,7 @@
 //! lag; it never holds up output, but for the bound on its lag.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,6 +19,12 @@ use crate::stream;
 
 /// A model that nothing asks of and that gets no output is dropped after this; its last screen stays.
 const IDLE: Duration = Duration::from_mins(1);
+
+/// A model that gets no output gives memory back after this.
+const QUIET: Duration = Duration::from_secs(2);
+
+/// Output that nobody needs a model for waits this long: one look at many keystrokes, or at much text of which little shows.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// The screen of a session at a place of its log, as escape sequences.
 #[derive(Debug, Clone)]
@@ -47,6 +53,8 @@ pub(super) struct Followed {
     pub(super) offset: Arc<AtomicU64>,
     /// The model has come further.
     pub(super) moved: Arc<Notify>,
+    /// The worker knows that there is output, and has not looked at it yet.
+    pending: Arc<AtomicBool>,
     /// What the program said of itself.
     told: Arc<Mutex<Told>>,
 }
@@ -66,6 +74,7 @@ impl Followed {
             answers: Arc::new(Mutex::new(Answers::from(ByteOffset(end)))),
             offset: Arc::new(AtomicU64::new(end)),
             moved: Arc::default(),
+            pending: Arc::default(),
             told: Arc::default(),
         }
     }
@@ -73,6 +82,11 @@ impl Followed {
     /// Says who answers queries in output from `end` on; where that begins.
     pub(super) fn answers(&self, end: ByteOffset, model: bool) -> ByteOffset {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).model_answers(end, model)
+    }
+
+    /// Whether queries in what is printed now fall to the model.
+    fn model_answers(&self) -> bool {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).is_model()
     }
 
     /// What the program said of itself.
@@ -88,7 +102,7 @@ impl Followed {
 
 enum Work {
     Follow(SessionId, Followed),
-    Output(SessionId),
+    Output(SessionId, bool),
     Snapshot { session: SessionId, place: Place, lines: usize, reply: oneshot::Sender<Snapshot> },
     Keep(SessionId),
     Forget(SessionId),
@@ -124,9 +138,13 @@ impl Screens {
         let _ = self.work.send(Work::Follow(session, followed));
     }
 
-    /// The session has output that the worker has not been told of.
-    pub(super) fn output(&self, session: SessionId) {
-        let _ = self.work.send(Work::Output(session));
+    /// The session has output that the worker has not seen. If the program may have asked something in it, and the model
+    /// is the one to answer, it is looked at now.
+    pub(super) fn output(&self, session: SessionId, followed: &Followed, may_ask: bool) {
+        let asks = may_ask && followed.model_answers();
+        if !followed.pending.swap(true, Ordering::AcqRel) || asks {
+            let _ = self.work.send(Work::Output(session, asks));
+        }
     }
 
     /// A snapshot that includes everything before `place`. `None` if the session is not followed any more.
@@ -159,75 +177,76 @@ struct Worker {
 struct Session {
     followed: Followed,
     model: Option<Model>,
-    behind: bool,
+    /// When it takes its next step; none if it has seen all output.
+    due: Option<Instant>,
     /// Wants a screen as soon as it has caught up.
     keep: bool,
     used: Instant,
+    /// Has given back memory since.
+    compact: bool,
     waiting: Vec<(Place, usize, oneshot::Sender<Snapshot>)>,
 }
 
 impl Worker {
     fn run(mut self, queue: &Receiver<Work>) {
         loop {
-            let work = if self.sessions.values().any(|session| session.behind) {
-                queue.recv_timeout(Duration::ZERO)
-            } else if let Some(due) = self.next_idle() {
-                queue.recv_timeout(due.saturating_duration_since(Instant::now()))
-            } else {
-                queue.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            let work = match self.sessions.values().filter_map(Session::next).min() {
+                Some(due) => queue.recv_timeout(due.saturating_duration_since(Instant::now())),
+                None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match work {
                 Ok(work) => self.take(work),
-                Err(RecvTimeoutError::Timeout) => {
-                    self.advance();
-                    self.drop_idle();
-                }
+                Err(RecvTimeoutError::Timeout) => self.advance(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
     fn take(&mut self, work: Work) {
-        match work {
+        let now = Instant::now();
+        let (id, due) = match work {
             Work::Follow(id, followed) => {
-                let session = Session {
-                    followed,
-                    model: None,
-                    behind: false,
-                    keep: false,
-                    used: Instant::now(),
-                    waiting: Vec::new(),
-                };
-                self.sessions.insert(id, session);
+                self.sessions.insert(id, Session::new(followed, now));
+                return;
             }
-            Work::Output(id) => {
-                if let Some(session) = self.sessions.get_mut(&id) {
-                    session.behind = true;
-                }
+            Work::Forget(id) => {
+                self.sessions.remove(&id);
+                return;
             }
+            Work::Output(id, asks) => (id, if asks { now } else { now + PATIENCE }),
             Work::Snapshot { session: id, place, lines, reply } => {
                 if let Some(session) = self.sessions.get_mut(&id) {
                     session.waiting.push((place, lines, reply));
-                    session.behind = true;
                 }
+                (id, now)
             }
             Work::Keep(id) => {
                 if let Some(session) = self.sessions.get_mut(&id) {
                     session.keep = true;
-                    session.behind = true;
                 }
+                (id, now)
             }
-            Work::Forget(id) => {
-                self.sessions.remove(&id);
-            }
+        };
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.due = Some(session.due.map_or(due, |before| before.min(due)));
         }
     }
 
-    /// Lets each session that is behind take one step.
+    /// Lets each session whose time has come take one step.
     fn advance(&mut self) {
-        let ids: Vec<SessionId> =
-            self.sessions.iter().filter(|(_, session)| session.behind).map(|(id, _)| *id).collect();
+        let now = Instant::now();
+        let ids: Vec<SessionId> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| session.next().is_some_and(|due| due <= now))
+            .map(|(id, _)| *id)
+            .collect();
         for id in ids {
+            let Some(session) = self.sessions.get_mut(&id) else { continue };
+            if session.due.is_none_or(|due| due > now) {
+                session.rest(now);
+                continue;
+            }
             self.make_room(id);
             let Some(session) = self.sessions.get_mut(&id) else { continue };
             let answers = session.step(&self.limits);
@@ -250,25 +269,36 @@ impl Worker {
             oldest.drop_model();
         }
     }
-
-    fn next_idle(&self) -> Option<Instant> {
-        self.sessions.values().filter(|session| session.model.is_some()).map(|session| session.used + IDLE).min()
-    }
-
-    fn drop_idle(&mut self) {
-        let now = Instant::now();
-        for session in self.sessions.values_mut() {
-            if session.model.is_some() && !session.behind && session.used + IDLE <= now {
-                session.drop_model();
-            }
-        }
-    }
 }
 
 impl Session {
+    fn new(followed: Followed, now: Instant) -> Self {
+        Self { followed, model: None, due: None, keep: false, used: now, compact: false, waiting: Vec::new() }
+    }
+
+    /// When there is something to do: a step, or rest.
+    fn next(&self) -> Option<Instant> {
+        let rest = self.model.as_ref().map(|_| self.used + if self.compact { IDLE } else { QUIET });
+        self.due.or(rest)
+    }
+
+    /// Nothing was asked of it for a time, and nothing was printed.
+    fn rest(&mut self, now: Instant) {
+        if self.used + IDLE <= now {
+            self.drop_model();
+        } else if let Some(model) = &mut self.model {
+            model.compact();
+            self.compact = true;
+        }
+    }
+
     /// Takes one piece of output in; the answers to queries in it that fall to the model.
     fn step(&mut self, limits: &Limits) -> Vec<u8> {
         self.used = Instant::now();
+        self.due = None;
+        self.compact = false;
+        // What is written from here on is told of again.
+        self.followed.pending.swap(false, Ordering::AcqRel);
         let model = self.model.get_or_insert_with(|| Model::build(&self.followed.log, limits.scrollback_lines_max));
         let taken = model.take_piece(&self.followed.log, &self.followed.answers);
         self.followed.offset.store(model.place().offset.0, Ordering::Release);
@@ -279,11 +309,10 @@ impl Session {
         if model.since_screen() >= limits.distance {
             model.save(&self.followed.log);
         }
-        if !taken.more {
-            self.behind = false;
-            if std::mem::take(&mut self.keep) {
-                model.save(&self.followed.log);
-            }
+        if taken.more {
+            self.due = Some(self.used);
+        } else if std::mem::take(&mut self.keep) {
+            model.save(&self.followed.log);
         }
         let place = model.place();
         let (ready, waiting) =

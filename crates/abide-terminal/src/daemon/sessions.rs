@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use abide_journal::{Error as JournalError, Log, Lsn, SpaceState};
@@ -11,24 +12,27 @@ use abide_wire::RequestId;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
+use super::client_queue::ClientQueue;
 use super::connection::{ConnectionId, json_frame, tagged};
 use super::fail_point;
 use super::hub::{Granted, Hub, Msg, StreamInput};
 use super::link::Link;
 use super::outbox::Outbox;
+use super::pump;
 use super::registry::Registry;
 use super::screens::Followed;
 use super::shared::{Launch, Shared, now};
 use super::view::View;
-use crate::ids::{ByteOffset, ClientId, EventNumber, InputOffset, OwnerEpoch, SessionId};
+use crate::ids::{ByteOffset, ClientId, DaemonEpoch, EventNumber, InputOffset, OwnerEpoch, SessionId};
 use crate::lock::Lock;
 use crate::procs::Members;
 use crate::protocol::{
     self, Detached, ErrorMessage, Hello, HelloOk, InputApplied, Role, StreamMessage, UpgradeFailure, WireError,
 };
 use crate::record::State;
-use crate::session::{Asker, Input, Op, Session, Size, StreamId};
-use crate::store::{Facts, Table, Tombstone};
+use crate::recover;
+use crate::session::{Asker, Input, Op, Session, Size, StreamId, Unit};
+use crate::store::{Event, Facts, Table, Tombstone};
 use crate::stream;
 
 /// Events between two checkpoints of the table.
@@ -69,7 +73,9 @@ pub(super) struct Sessions {
     lock: Lock,
     timers: BTreeSet<(u64, SessionId)>,
     /// Events whose durability a session waits for.
-    durable_due: VecDeque<(EventNumber, SessionId)>,
+    durable_due: VecDeque<(EventNumber, Option<SessionId>)>,
+    /// A higher epoch on its way into the registry, and the sessions whose holders ask for it.
+    raising: Option<(DaemonEpoch, BTreeSet<SessionId>)>,
     pub(super) launches: Arc<Semaphore>,
     pub(super) full: bool,
     /// The newest event that is taken in.
@@ -220,6 +226,7 @@ impl Sessions {
             lock,
             timers: BTreeSet::new(),
             durable_due: VecDeque::new(),
+            raising: None,
             launches,
             full: false,
             last_event: EventNumber(0),
@@ -311,7 +318,7 @@ impl Sessions {
     fn save_table(&mut self) {
         self.table_event = self.last_event;
         let mut table =
-            Table { daemon_epoch: self.shared.daemon_epoch, tombstones: self.tombstones.clone(), ..Table::default() };
+            Table { daemon_epoch: self.shared.daemon_epoch(), tombstones: self.tombstones.clone(), ..Table::default() };
         for (id, entry) in &self.entries {
             match entry.core.removed_at() {
                 Some(removed_at) => {
@@ -326,15 +333,25 @@ impl Sessions {
 
     /// The registry log has moved on.
     fn settle(&mut self) {
-        for (session, number, at, event) in self.registry.written() {
-            self.last_event = number;
-            fail_point::pass(&format!("{event}_recorded"));
-            self.feed(session, Input::Written(number, at));
-            self.durable_due.push_back((number, session));
+        for written in self.registry.written() {
+            self.last_event = written.last;
+            for event in &written.events {
+                fail_point::pass(&format!("{event}_recorded"));
+            }
+            if let Some(session) = written.session {
+                self.feed(session, Input::Written(written.first, written.at));
+                if written.events.iter().any(|event| matches!(*event, "recovered" | "restoring")) {
+                    self.report_outcome(session);
+                }
+            }
+            self.durable_due.push_back((written.last, written.session));
         }
         let durable = self.registry.durable();
         while let Some((number, session)) = self.durable_due.pop_front_if(|(number, _)| *number <= durable) {
-            self.feed(session, Input::Durable(number));
+            match session {
+                Some(session) => self.feed(session, Input::Durable(number)),
+                None => self.epoch_raised(),
+            }
         }
     }
 
@@ -344,7 +361,13 @@ impl Sessions {
             return;
         }
         if let Some((session, refusal)) = self.registry.failed(lsn, &error) {
+            let Some(session) = session else {
+                // The next start raises it.
+                self.stop(Stop::Stale(self.shared.daemon_epoch().0));
+                return;
+            };
             self.feed(session, Input::Refused(refusal));
+            self.name_unless_ended(session);
             // Room that was made before the session heard of this is not told of again.
             if self.shared.journal.space().get().state != SpaceState::Full {
                 self.feed(session, Input::Space);
@@ -357,12 +380,32 @@ impl Sessions {
         self.end.get_or_insert(stop);
     }
 
-    /// A holder was adopted under a higher epoch. If the lock is gone another daemon took this one's place; if not,
-    /// the registry was older than the holders, and a start above their epochs mends that.
-    fn stale(&mut self, epoch: u64) {
+    /// A holder was adopted in this or a higher epoch. If the lock is gone, another daemon took this one's place; if not,
+    /// the registry is older than the holder: a higher epoch is recorded, and the holder adopted in it.
+    fn stale(&mut self, id: SessionId, epoch: u64) {
         let current = self.lock.is_current(&self.shared.dirs.run).unwrap_or(false);
         tracing::error!(code = %abide_wire::Code::StaleDaemon, epoch, current, "a holder knows a newer daemon");
-        self.stop(Stop::Stale(epoch));
+        if !current {
+            self.stop(Stop::Stale(epoch));
+            return;
+        }
+        let above = recover::next_epoch(self.shared.daemon_epoch(), [DaemonEpoch(epoch)]);
+        let (_, asked) = self.raising.get_or_insert_with(|| {
+            let event = Event::boot(above, self.shared.boot, &self.shared.version);
+            self.registry.append(None, Unit::of(event, None), None);
+            (above, BTreeSet::new())
+        });
+        asked.insert(id);
+    }
+
+    /// The higher epoch stands. Holders that were adopted before keep theirs: nobody else has a higher one.
+    fn epoch_raised(&mut self) {
+        let Some((epoch, asked)) = self.raising.take() else { return };
+        self.shared.daemon_epoch.store(epoch.0, Ordering::Relaxed);
+        let _ = self.lock.write(&super::owner(&self.shared.version, epoch));
+        for context in asked.into_iter().filter_map(|id| self.context(id)) {
+            tokio::spawn(pump::adopt(context));
+        }
     }
 
     fn not_replaced(&mut self, failed: &UpgradeFailure) {
@@ -427,7 +470,7 @@ impl Sessions {
             Msg::LeftEnded(id) => self.left_ended(id),
             Msg::HolderLost(id, head) => self.holder_lost(id, head),
             Msg::Probed(id, probe) => self.decide(id, probe),
-            Msg::Stale(epoch) => self.stale(epoch),
+            Msg::Stale(id, epoch) => self.stale(id, epoch),
             Msg::Checked(Ok(binary)) => self.stop(Stop::Replaced(binary)),
             Msg::Checked(Err(failed)) => self.not_replaced(&failed),
             Msg::Stop => self.stop(Stop::Asked),
@@ -485,6 +528,10 @@ impl Sessions {
         if hello.role == Role::Control {
             self.replace_control(&client);
         }
+        let others = self.clients.get(&client).and_then(BTreeSet::first).and_then(|other| self.connections.get(other));
+        let queue = others.and_then(|other| other.outbox.client()).cloned();
+        let bytes_max = self.hub.limits().client_queue_bytes_max;
+        outbox.belongs_to(queue.unwrap_or_else(|| Arc::new(ClientQueue::new(bytes_max))));
         let connection = Connection { client: client.clone(), role: hello.role, outbox, stream: None };
         self.connections.insert(id, connection);
         self.clients.entry(client.clone()).or_default().insert(id);
@@ -672,7 +719,9 @@ impl Sessions {
             self.end_stream(session, stream, detached.clone());
         }
         for (_, waiting) in std::mem::take(&mut self.askers) {
-            self.refuse(waiting, WireError::stopping(restart));
+            // What a request asked for may have been recorded; a stream just comes back.
+            let unknown = matches!((end, &waiting), (Stop::Poisoned(_), Waiting::Control { .. }));
+            self.refuse(waiting, if unknown { WireError::journal_failed() } else { WireError::stopping(restart) });
         }
         for connection in self.connections.values().filter(|connection| connection.role == Role::Control) {
             let event = protocol::ControlEvent::Detached { code: abide_wire::Code::DaemonStopping, restart };
@@ -699,7 +748,7 @@ impl Shared {
             id,
             version: protocol::limits::VERSION,
             daemon_id: self.daemon_id.clone(),
-            daemon_epoch: self.daemon_epoch,
+            daemon_epoch: self.daemon_epoch(),
             boot_id: self.boot.to_string(),
             daemon_version: self.version.clone(),
             limits: protocol::Limits::new(self.options.observers_max),

@@ -3,17 +3,20 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use abide_holder::{BootId, Inherited, Paths, Spec};
 use abide_journal::{Durability, Journal, Level};
+use abide_wire::Code;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::screens::Screens;
 use crate::dirs::Layout;
 use crate::ids::{DaemonEpoch, Incarnation, SessionId};
 use crate::options::{Sync, Terminal};
-use crate::program::{self, Account, Environment, EnvironmentError, Failure, Program, Wish};
+use crate::program::{self, Account, Environment, EnvironmentError, Failure, Program, SHELL_FALLBACK, Wish};
 use crate::protocol::RecoveryReport;
+use crate::record::RestoreAs;
 use crate::session::{Limits, Now};
 use crate::store::Facts;
 
@@ -24,7 +27,7 @@ pub(super) struct Shared {
     pub(super) dirs: Layout,
     pub(super) boot: BootId,
     pub(super) daemon_id: String,
-    pub(super) daemon_epoch: DaemonEpoch,
+    pub(super) daemon_epoch: AtomicU64,
     pub(super) version: String,
     pub(super) account: Account,
     /// The daemon's own environment as it was at its start.
@@ -58,6 +61,11 @@ pub(super) fn now() -> Now {
 }
 
 impl Shared {
+    /// The epoch in which holders are adopted: above that of every daemon before, as far as it is known.
+    pub(super) fn daemon_epoch(&self) -> DaemonEpoch {
+        DaemonEpoch(self.daemon_epoch.load(Ordering::Relaxed))
+    }
+
     pub(super) fn session_limits(&self) -> Limits {
         Limits {
             owner_grace_ms: self.options.owner_grace_ms,
@@ -83,7 +91,7 @@ impl Shared {
     /// The report of a start that found nothing yet.
     pub(super) fn empty_report(&self) -> RecoveryReport {
         RecoveryReport {
-            daemon_epoch: self.daemon_epoch,
+            daemon_epoch: self.daemon_epoch(),
             boot_id: self.boot.to_string(),
             at: now().wall_ms,
             took_ms: 0,
@@ -119,6 +127,24 @@ impl Shared {
         let path = environment.variables.get(std::ffi::OsStr::new("PATH")).cloned().unwrap_or_default();
         let program = program::find(command, &record.args, login, self.shell(), &path, &record.cwd);
         Ok(Launch { program: program.map_err(Unfit::Program)?, environment })
+    }
+
+    /// The same for a program that is started without a request: after a crash, or in the place of a lost one.
+    pub(super) fn prepare_again(&self, facts: &Facts) -> Result<Launch, Unfit> {
+        // After a crash the daemon's own environment stands for one that was not stored.
+        let none = BTreeMap::new();
+        let env = facts.created.env.as_ref().unwrap_or(&none);
+        if facts.restored_as != Some(RestoreAs::Shell) {
+            return self.prepare(facts, env, Some(facts.created.login), Some(&facts.record().command));
+        }
+        let mut alone = facts.clone();
+        alone.created.record.args.clear();
+        match self.prepare(&alone, env, Some(true), None) {
+            Err(Unfit::Program(failure)) if failure.code() == Code::ShellNotFound => {
+                self.prepare(&alone, env, Some(true), Some(SHELL_FALLBACK))
+            }
+            prepared => prepared,
+        }
     }
 
     pub(super) fn shell(&self) -> &std::path::Path {
@@ -165,6 +191,12 @@ impl Shared {
 /// Name of the socket of a session's holder.
 pub(super) fn holder_socket(id: SessionId) -> String {
     format!("{id}.sock")
+}
+
+/// The session and the program start that an exit record of this name is of.
+pub(super) fn of_exit_file(name: &str) -> Option<(SessionId, Incarnation)> {
+    let (session, incarnation) = name.strip_suffix(".exit")?.split_once('.')?;
+    Some((session.parse().ok()?, Incarnation(incarnation.parse().ok()?)))
 }
 
 /// Name of the exit record of a session's program.

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Key, Keys};
 use crate::program::TERM_DEFAULT;
-use crate::record::Takeover;
+use crate::record::{Restore, Takeover};
+use crate::recover::Orphans;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -85,6 +86,12 @@ table! {
     owner_grace_ms: u64 = 10_000, in 0, 86_400_000;
     /// Whether another client of the same user may take over an owned session, if its create does not say: `allow`, `deny`.
     takeover: Takeover = Takeover::Allow;
+    /// What follows when a session's program is lost with its holder or its machine, if its create does not say: `never`
+    /// (nothing), `offer` (`abide recover` may start another one), `shell` or `command` (that is started at once).
+    restore: Restore = Restore::Never;
+    /// What becomes of programs that a start of the daemon finds without a record: `adopt` (each becomes a session named
+    /// `orphan-…`), `end`.
+    orphans: Orphans = Orphans::Adopt;
     /// Time in milliseconds from a kill to SIGKILL, if the request does not say.
     kill_grace_ms: u64 = 5_000, in 0, 60_000;
     /// Time in milliseconds for which output is awaited after a program's end.
@@ -161,6 +168,12 @@ pub enum Sync {
 #[serde(try_from = "String", into = "String")]
 pub struct DetachKey(u8);
 
+impl Default for DetachKey {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
 impl DetachKey {
     /// `ctrl-\`.
     const DEFAULT: Self = Self(0x1C);
@@ -185,8 +198,9 @@ pub struct NotAControlKey;
 impl FromStr for DetachKey {
     type Err = NotAControlKey;
 
+    /// Accepts `ctrl-a`, also as `Ctrl-A`, `C-a` and `^A`.
     fn from_str(text: &str) -> Result<Self, NotAControlKey> {
-        let key = text.get(..5).filter(|start| start.eq_ignore_ascii_case("ctrl-")).and_then(|_| text.get(5..));
+        let key = ["ctrl-", "Ctrl-", "CTRL-", "C-", "^"].iter().find_map(|prefix| text.strip_prefix(prefix));
         match key.map(str::as_bytes) {
             Some(&[letter]) if matches!(letter.to_ascii_uppercase(), b'@'..=b'_') => Ok(Self(letter & 0x1F)),
             _ => Err(NotAControlKey),

@@ -159,7 +159,10 @@ fn a_detach_key_is_a_control_character() {
         assert_eq!(key.byte(), byte);
         assert_eq!(key.to_string().parse(), Ok(key), "{key}");
     }
-    assert_eq!("Ctrl-\\".parse::<DetachKey>().expect("a key").to_string(), "ctrl-\\");
+    for spelling in ["ctrl-a", "Ctrl-A", "C-a", "^A"] {
+        assert_eq!(spelling.parse::<DetachKey>().expect("a key").to_string(), "ctrl-a");
+    }
+    assert_eq!("ctrl-\\".parse(), Ok(DetachKey::default()));
     for bad in ["", "ctrl-", "ctrl-1", "ctrl-ab", "alt-a", "a", "ctrl-`", "ctrl-é", "ctr\u{e9}-a"] {
         assert!(bad.parse::<DetachKey>().is_err(), "{bad:?}");
     }

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::error::{ErrorMessage, WireError};
 use super::hello::HelloOk;
+use super::limits::FRAME_BYTES_MAX;
 use super::stream::Mode;
 use crate::ids::{ByteOffset, ClientId, DaemonEpoch, InputOffset, OwnerEpoch, SessionId};
 use crate::record::Record;
@@ -77,6 +78,13 @@ pub struct Created {
     pub session: Record,
 }
 
+/// Answer to `recover`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recovered {
+    /// The session, which runs.
+    pub session: Record,
+}
+
 /// Answer to `list`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Listed {
@@ -85,6 +93,31 @@ pub struct Listed {
     /// There are more behind this id: `after` of the next request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<SessionId>,
+}
+
+/// What an answer to `list` has beside its records: the frame's header, an id of 64 characters, each perhaps escaped, and
+/// the id where the next page begins.
+const LISTED_AROUND_BYTES: usize = 1_024;
+
+impl Listed {
+    /// The first of these records: at most `limit` of them, and no more than fit one frame.
+    pub fn page(records: impl Iterator<Item = Record>, limit: usize) -> Self {
+        let mut left = FRAME_BYTES_MAX as usize - LISTED_AROUND_BYTES;
+        let mut listed = Self { sessions: Vec::new(), next: None };
+        for record in records {
+            // With the comma behind it. A record is always text; one that were not would not be sent.
+            let bytes = serde_json::to_string(&record).map_or(0, |text| text.len() + 1);
+            let last = listed.sessions.last().map(|record| record.id);
+            // One alone always fits: what is long in it was bounded when it came.
+            if last.is_some() && (listed.sessions.len() == limit || bytes > left) {
+                listed.next = last;
+                break;
+            }
+            left = left.saturating_sub(bytes);
+            listed.sessions.push(record);
+        }
+        listed
+    }
 }
 
 /// Answer to `inspect`.
@@ -186,10 +219,21 @@ pub enum EntryOutcome {
     Zombie,
     /// Its program is gone.
     Unrecoverable,
+    /// Its program was lost, and another one runs in its place.
+    Restored,
+    /// Its program was lost, and `recover` may start another one.
+    Offered,
     /// A program without a record.
     Orphan,
     /// Its holder could not be asked yet.
     Pending,
+}
+
+impl EntryOutcome {
+    /// The outcome of this name, as records and events have it.
+    pub fn named(name: &str) -> Option<Self> {
+        serde_json::from_value(Value::String(name.to_owned())).ok()
+    }
 }
 
 /// How much output is missing.

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::limits::{
-    GRACE_MS_MAX, INTEGER_MAX, KEY_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX, LIST_MAX, SCROLLBACK_LINES_MAX,
-    SIZE_MAX,
+    ARGUMENTS_BYTES_MAX, GRACE_MS_MAX, INTEGER_MAX, KEY_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX, LIST_MAX,
+    SCROLLBACK_LINES_MAX, SIZE_MAX,
 };
 use crate::ids::{ByteOffset, InvalidId, SessionId};
 
@@ -170,6 +171,31 @@ pub(super) fn labels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTree
         && labels.iter().all(|(key, value)| is_word(key, b"._/-") && value.len() <= LABEL_VALUE_BYTES_MAX);
     let rule = "must be at most 32, keys 1 to 64 of A-Z a-z 0-9 . _ / -, values of at most 256 bytes";
     if fits { Ok(labels) } else { Err(de::Error::custom(rule)) }
+}
+
+/// A text that the kernel takes: it would end at a NUL.
+fn without_nul<E: de::Error>(text: String) -> Result<String, E> {
+    if text.contains('\0') { Err(E::custom("must not hold a NUL")) } else { Ok(text) }
+}
+
+/// A program's name.
+pub(super) fn command<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(deserializer).and_then(without_nul).map(Some)
+}
+
+/// A program's arguments.
+pub(super) fn arguments<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let arguments = Vec::<String>::deserialize(deserializer)?;
+    let bytes = serde_json::to_string(&arguments).map_err(de::Error::custom)?.len();
+    if bytes > ARGUMENTS_BYTES_MAX {
+        return Err(de::Error::custom(format_args!("must be at most {ARGUMENTS_BYTES_MAX} bytes as JSON")));
+    }
+    arguments.into_iter().map(without_nul).collect()
+}
+
+/// A program's directory.
+pub(super) fn directory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    String::deserialize(deserializer).and_then(without_nul).map(|path| Some(path.into()))
 }
 
 fn ranged<'de, D: Deserializer<'de>>(deserializer: D, min: u64, max: u64) -> Result<u64, D::Error> {

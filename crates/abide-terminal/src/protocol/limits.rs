@@ -50,5 +50,8 @@ pub const LABELS_MAX: usize = 32;
 /// Longest key of a label, and longest key of a session, in bytes.
 pub const KEY_BYTES_MAX: usize = 64;
 
+/// Most bytes of a program's arguments, written as JSON: so that a record of it fits a frame.
+pub const ARGUMENTS_BYTES_MAX: usize = 524_288;
+
 /// Longest value of a label, in bytes.
 pub const LABEL_VALUE_BYTES_MAX: usize = 256;

@@ -11,8 +11,8 @@ use abide_terminal::protocol::{
 use abide_wire::{Code, RequestId};
 use serde_json::{Value, json};
 
-use crate::random::{Random, seeds};
 use crate::wire::{Wire, hello_ok};
+use abide_sim::Rng;
 
 #[derive(Default)]
 struct Model {
@@ -24,7 +24,7 @@ struct Model {
 }
 
 impl Model {
-    fn frame(&mut self, frame: Frame, random: &mut Random) {
+    fn frame(&mut self, frame: Frame, random: &mut Rng) {
         let Frame::Message(text) = frame else { panic!("a control connection carries messages") };
         if !self.greeted {
             read_hello(&text).unwrap();
@@ -112,7 +112,7 @@ impl History {
         }
     }
 
-    fn step(&mut self, random: &mut Random, faults: bool) {
+    fn step(&mut self, random: &mut Rng, faults: bool) {
         self.now = self.now.after(Duration::from_millis(random.below(30)));
         // A daemon that was never reached is given up after a while: so the first dial succeeds.
         let reachable = !faults || self.dials == 0 || !random.one_in(3);
@@ -142,8 +142,8 @@ impl History {
 #[test]
 fn over_any_number_of_lost_connections() {
     let (mut cuts, mut repeats, mut unknown) = (0, 0, 0);
-    for seed in seeds(2_000, 100_000) {
-        let mut random = Random::new(seed);
+    for seed in crate::seeds(2_000, 100_000) {
+        let mut random = Rng::new(seed);
         let mut history = History::new(seed);
         let calls = 12;
         let mut asked: BTreeMap<u64, ControlRequest> = BTreeMap::new();

@@ -15,8 +15,8 @@ use abide_terminal::protocol::{
 use abide_terminal::{ByteOffset, Cause, ClientId, Incarnation, InputOffset, OwnerEpoch, SessionId, State};
 use abide_wire::{Code, RequestId};
 
-use crate::random::{Random, seeds};
 use crate::wire::{Wire, hello_ok};
+use abide_sim::Rng;
 
 /// Large beside what is delivered at once, so that cuts fall into it.
 const SNAPSHOT: &[u8] = &[b'#'; 2_000];
@@ -192,7 +192,7 @@ impl Daemon {
     }
 
     /// The holder writes some of what it has to the terminal.
-    fn write_input(&mut self, random: &mut Random) {
+    fn write_input(&mut self, random: &mut Rng) {
         let count = random.below((self.accepted.len() - self.applied) as u64 + 1);
         let to = self.applied + usize::try_from(count).unwrap();
         if self.owner == Some(us()) {
@@ -236,7 +236,7 @@ impl Daemon {
         }));
     }
 
-    fn send_output(&mut self, random: &mut Random) {
+    fn send_output(&mut self, random: &mut Rng) {
         let end = self.end();
         let Some(attachment) = &mut self.attachment else { return };
         let len = random.below(30).min(end - attachment.cursor);
@@ -251,7 +251,7 @@ impl Daemon {
     }
 
     /// A fault that needs no connection, or ends it.
-    fn fault(&mut self, random: &mut Random) -> bool {
+    fn fault(&mut self, random: &mut Rng) -> bool {
         match random.below(10) {
             0 => {
                 // What a stream has not got yet is not trimmed under it here: its connection ends first.
@@ -363,7 +363,9 @@ impl Viewer {
             }
             StreamEvent::Away => self.counts[2] += 1,
             StreamEvent::InputApplied(_) | StreamEvent::Refused(_) => {}
-            StreamEvent::Resized(_) | StreamEvent::Hole(_) | StreamEvent::Exited(_) => panic!("none of these was sent"),
+            StreamEvent::Resized(_) | StreamEvent::Hole(_) | StreamEvent::Restored(_) | StreamEvent::Exited(_) => {
+                panic!("none of these was sent")
+            }
         }
     }
 }
@@ -440,7 +442,7 @@ impl History {
         self.carry_out(true);
     }
 
-    fn step(&mut self, random: &mut Random, faults: bool) {
+    fn step(&mut self, random: &mut Rng, faults: bool) {
         self.now = self.now.after(Duration::from_millis(random.below(20)));
         let reachable = !faults || self.dials == 0 || !random.one_in(4);
         if self.link.poll_timeout().is_some_and(|at| at <= self.now) {
@@ -481,7 +483,7 @@ impl History {
 }
 
 fn check(seed: u64, mode: Mode, when_gone: WhenGone) -> History {
-    let mut random = Random::new(seed);
+    let mut random = Rng::new(seed);
     let mut history = History::new(seed, mode, when_gone);
     for _ in 0..200 {
         history.step(&mut random, true);
@@ -520,7 +522,7 @@ fn check(seed: u64, mode: Mode, when_gone: WhenGone) -> History {
 #[test]
 fn for_owners_and_observers_terminals_and_recorders() {
     let (mut dials, mut named, mut typed, mut counts, mut unknown) = (0, 0, 0, [0; 3], 0u64);
-    for seed in seeds(2_000, 100_000) {
+    for seed in crate::seeds(2_000, 100_000) {
         let mode = if seed % 4 == 3 { Mode::Observer } else { Mode::Owner };
         let when_gone = if seed % 2 == 0 { WhenGone::Snapshot } else { WhenGone::Nearest };
         let history = check(seed, mode, when_gone);

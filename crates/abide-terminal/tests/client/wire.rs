@@ -6,7 +6,7 @@ use abide_terminal::DaemonEpoch;
 use abide_terminal::protocol::{Decoder, Frame, HelloOk, Limits};
 use abide_wire::RequestId;
 
-use crate::random::Random;
+use abide_sim::Rng;
 
 #[derive(Default)]
 pub(crate) struct Wire {
@@ -18,12 +18,12 @@ pub(crate) struct Wire {
 
 impl Wire {
     /// Delivers some bytes to the daemon; the frames that became whole.
-    pub(crate) fn at_daemon(&mut self, random: &mut Random) -> Vec<Frame> {
+    pub(crate) fn at_daemon(&mut self, random: &mut Rng) -> Vec<Frame> {
         deliver(&mut self.to_daemon, &mut self.daemon, random)
     }
 
     /// Delivers some bytes to the client; the frames that became whole.
-    pub(crate) fn at_client(&mut self, random: &mut Random) -> Vec<Frame> {
+    pub(crate) fn at_client(&mut self, random: &mut Rng) -> Vec<Frame> {
         deliver(&mut self.to_client, &mut self.client, random)
     }
 
@@ -32,7 +32,7 @@ impl Wire {
     }
 }
 
-fn deliver(queue: &mut VecDeque<u8>, decoder: &mut Decoder, random: &mut Random) -> Vec<Frame> {
+fn deliver(queue: &mut VecDeque<u8>, decoder: &mut Decoder, random: &mut Rng) -> Vec<Frame> {
     let some = match random.below(3) {
         0 => queue.len() as u64,
         1 => random.below(40),

@@ -6,7 +6,7 @@ use abide_terminal::procs::ProcessId;
 use abide_terminal::session::{Frame, HolderInput};
 use abide_terminal::{InputOffset, OwnerEpoch};
 
-use crate::random::Random;
+use abide_sim::Rng;
 
 /// What was sent to a holder and is not read yet.
 #[derive(Debug, Clone)]
@@ -90,7 +90,7 @@ impl Holder {
     }
 
     /// Reads one thing that was sent.
-    pub(crate) fn read(&mut self, random: &mut Random) {
+    pub(crate) fn read(&mut self, random: &mut Rng) {
         match self.inbox.pop_front() {
             Some(Sent::Frame(frame)) => self.frame(&frame, random),
             Some(Sent::Input { epoch, offset, len }) if epoch == self.epoch => {
@@ -101,7 +101,7 @@ impl Holder {
         }
     }
 
-    fn frame(&mut self, frame: &Frame, random: &mut Random) {
+    fn frame(&mut self, frame: &Frame, random: &mut Rng) {
         match frame {
             Frame::Start(_) => self.start(random),
             Frame::Owner(epoch) => {
@@ -131,7 +131,7 @@ impl Holder {
         }
     }
 
-    fn start(&mut self, random: &mut Random) {
+    fn start(&mut self, random: &mut Rng) {
         if self.program == Program::NotStarted {
             self.starts += 1;
             self.program = if random.one_in(5) { Program::Failed } else { Program::Runs };

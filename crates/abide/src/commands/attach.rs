@@ -18,7 +18,8 @@ use crate::window::{self, Ending, Show, Source, has_terminal, window_size};
 pub(crate) fn attach(global: &Global, args: args::Attach) -> Outcome {
     let mut context = Context::new(global, true).map_err(own)?;
     let mode = if args.observe || !has_terminal() { Mode::Observer } else { Mode::Owner };
-    let source = if has_terminal() { Source::Keyboard(args.detach_key) } else { Source::Nothing };
+    let detach_key = args.detach_key.unwrap_or(context.options.detach_key);
+    let source = if has_terminal() { Source::Keyboard(detach_key) } else { Source::Nothing };
     let (take, observe) = (args.take, args.observe);
     let record = find(&mut context, args).map_err(own)?;
     refuse_itself(&record)?;
@@ -63,7 +64,7 @@ fn create(context: &mut Context, name: SessionRef, command: Vec<std::ffi::OsStri
     let mut create = Create {
         name: Some(name.clone()),
         cwd: Some(cwd),
-        env: environment(false),
+        env: environment(context.quiet, false),
         clear_env: true,
         ..Create::new(size.cols, size.rows)
     };

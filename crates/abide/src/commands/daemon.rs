@@ -5,7 +5,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use abide_terminal::client::connect;
-use abide_terminal::dirs::SOCKET;
 use abide_terminal::protocol::{
     GetRecoveryReport, RecoveryReport, RestartWith, Shutdown, ShutdownMode, UpgradeFailure, WireError,
 };
@@ -32,9 +31,8 @@ pub(crate) fn stop(global: &Global, stop: &args::Stop) -> Outcome {
         }
         Err(failure) => return Err(failure),
     }
-    let socket = context.state.join("run").join(SOCKET);
     let deadline = Instant::now() + global.timeout;
-    while connect(&socket).is_ok() {
+    while connect(&context.socket).is_ok() {
         if Instant::now() >= deadline {
             return Err(Failure::timed_out());
         }

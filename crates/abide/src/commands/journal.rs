@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use super::{Outcome, printed, up};
 use crate::args::{Global, Journal as Args, JournalCommand};
+use crate::configuration;
 use crate::context::state_dir;
 use crate::failure::{Failure, printable};
 use crate::format::{self, Format};
@@ -27,7 +28,7 @@ const DAMAGED: u8 = 1;
 pub(crate) fn journal(global: &Global, args: &Args) -> Outcome {
     let dir = match &args.dir {
         Some(dir) => dir.clone(),
-        None => match up::configuration()?.journal.dir {
+        None => match configuration::load(global)?.journal.dir {
             Some(dir) => dir,
             None => state_dir()?.join("journal"),
         },
@@ -47,8 +48,8 @@ pub(crate) fn journal(global: &Global, args: &Args) -> Outcome {
             read(&journal, log, *from, *bytes)
         }
         JournalCommand::Verify { deep } => verify(global.output, dir, *deep),
-        JournalCommand::Scrub => scrub(global.output, dir),
-        JournalCommand::AcceptLoss { log, range } => accept_loss(dir, log, *range),
+        JournalCommand::Scrub => scrub(global, dir),
+        JournalCommand::AcceptLoss { log, range } => accept_loss(global, dir, log, *range),
     }
 }
 
@@ -72,11 +73,11 @@ fn open_read_only(dir: PathBuf) -> Result<(Journal, RecoveryReport), Failure> {
 }
 
 /// For what writes: the sizes are those of the daemon's configuration.
-fn open(dir: PathBuf) -> Result<(Journal, u64), Failure> {
+fn open(global: &Global, dir: PathBuf) -> Result<(Journal, u64), Failure> {
     if !dir.join("store").exists() {
         return Err(Failure::not_found(format!("{}: there is no store here", dir.display())));
     }
-    let configured = up::configuration()?.journal;
+    let configured = configuration::load(global)?.journal;
     let options = up::journal_options(&configured, dir);
     let rate = options.scrub_bytes_per_s;
     let (journal, _) =
@@ -257,21 +258,21 @@ fn verify(format: Format, dir: PathBuf, deep: bool) -> Outcome {
     found.tell(format)
 }
 
-fn scrub(format: Format, dir: PathBuf) -> Outcome {
-    let (journal, rate) = open(dir)?;
+fn scrub(global: &Global, dir: PathBuf) -> Outcome {
+    let (journal, rate) = open(global, dir)?;
     let mut found = Found::default();
     let (mut pass, begun) = (journal.scrub(), Instant::now());
     while let Some(step) = pass.step() {
         found.add(step.map_err(|error| failed(&error))?);
-        let due = Duration::from_secs_f64(found.bytes as f64 / rate.max(1) as f64);
+        let due = Duration::from_millis(found.bytes.saturating_mul(1_000) / rate.max(1));
         std::thread::sleep(due.saturating_sub(begun.elapsed()));
     }
     journal.close().wait().map_err(|error| failed(&error))?;
-    found.tell(format)
+    found.tell(global.output)
 }
 
-fn accept_loss(dir: PathBuf, name: &str, (from, to): (u64, u64)) -> Outcome {
-    let (journal, _) = open(dir)?;
+fn accept_loss(global: &Global, dir: PathBuf, name: &str, (from, to): (u64, u64)) -> Outcome {
+    let (journal, _) = open(global, dir)?;
     let info = find(&journal, name)?;
     let damage = info.damage.iter().find(|damage| (damage.from_lsn, damage.to_lsn) == (from, to));
     let damage = *damage.ok_or_else(|| {

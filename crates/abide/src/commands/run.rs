@@ -1,5 +1,6 @@
 //! `abide run`: a new session, and a window into it.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 
@@ -12,14 +13,14 @@ use super::attach::{self, View};
 use super::{Outcome, printed};
 use crate::args::{self, Global};
 use crate::context::Context;
-use crate::failure::{Failure, OWN_FAILURE};
+use crate::failure::{Failure, OWN_FAILURE, printable};
 use crate::format::{self, Format};
-use crate::window::{DetachKey, Source, has_terminal, window_size};
+use crate::window::{Source, has_terminal, window_size};
 
 pub(crate) fn run(global: &Global, run: args::Run) -> Outcome {
     let detach = run.detach;
     let mut context = Context::new(global, true).map_err(own)?;
-    let create = request(run).map_err(own)?;
+    let create = request(global, run).map_err(own)?;
     let record = start(&mut context, create)?;
     if detach {
         let mut out = io::stdout().lock();
@@ -29,7 +30,7 @@ pub(crate) fn run(global: &Global, run: args::Run) -> Outcome {
         };
     }
     let interactive = has_terminal();
-    let source = if interactive { Source::Keyboard(DetachKey::default()) } else { Source::Pipe };
+    let source = if interactive { Source::Keyboard(context.options.detach_key) } else { Source::Pipe };
     // The program's own bytes from the first one on: as if it had been started right here.
     let from = StartAt::Offset { offset: ByteOffset(0), epoch: None };
     let size = window_size();
@@ -68,13 +69,13 @@ fn own(failure: Failure) -> Failure {
     failure.with_status(OWN_FAILURE)
 }
 
-fn request(run: args::Run) -> Result<Create, Failure> {
+fn request(global: &Global, run: args::Run) -> Result<Create, Failure> {
     let size = window_size();
     let cwd = match run.cwd {
         Some(directory) => std::path::absolute(directory),
         None => std::env::current_dir(),
     };
-    let mut env = environment(run.clear_env);
+    let mut env = environment(global.quiet, run.clear_env);
     env.extend(run.env);
     let mut create = Create {
         key: run.key,
@@ -83,6 +84,7 @@ fn request(run: args::Run) -> Result<Create, Failure> {
         env,
         clear_env: true,
         login: run.no_login.then_some(false),
+        restore: run.restore.map(Into::into),
         own: !run.detach,
         xpixel: size.xpixel,
         ypixel: size.ypixel,
@@ -93,11 +95,26 @@ fn request(run: args::Run) -> Result<Create, Failure> {
     Ok(create)
 }
 
-/// What this program was started with, but for the kind of its terminal: the session has its own.
-pub(super) fn environment(clear: bool) -> std::collections::BTreeMap<String, String> {
-    let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
-    let inherited = std::env::vars_os().filter_map(text).filter(|(name, _)| name != "TERM");
-    if clear { std::collections::BTreeMap::new() } else { inherited.collect() }
+/// What this program was started with, but for the kind of its terminal: the session has its own. Messages are text, so
+/// what is none is left out, and a line says so.
+pub(super) fn environment(quiet: bool, clear: bool) -> BTreeMap<String, String> {
+    if clear {
+        return BTreeMap::new();
+    }
+    let mut left_out = Vec::new();
+    let mut text = |(name, value): (OsString, OsString)| match (name.into_string(), value.into_string()) {
+        (Ok(name), Ok(value)) => Some((name, value)),
+        (name, _) => {
+            left_out.push(name.unwrap_or_else(|name| name.to_string_lossy().into_owned()));
+            None
+        }
+    };
+    let inherited = std::env::vars_os().filter_map(&mut text).filter(|(name, _)| name != "TERM").collect();
+    if !left_out.is_empty() && !quiet {
+        let (count, names) = (left_out.len(), printable(&left_out.join(", ")));
+        let _ = writeln!(io::stderr(), "abide: {count} variables are not UTF-8 and are not passed on: {names}");
+    }
+    inherited
 }
 
 pub(super) fn set_command(create: &mut Create, words: Vec<OsString>) -> Result<(), Failure> {

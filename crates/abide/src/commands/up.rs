@@ -1,7 +1,7 @@
 //! `abide up`: from the configuration to a daemon that serves, and what follows its end.
 
 use std::io::{self, Write as _};
-use std::os::fd::{AsFd, AsRawFd as _};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,18 +10,18 @@ use std::time::{Duration, Instant};
 
 use abide_holder::Inherited;
 use abide_terminal::client::connect;
-use abide_terminal::daemon::{self, Daemon, End, Formats, Start};
+use abide_terminal::daemon::{self, Anew, Daemon, End, Formats, Start};
 use abide_terminal::dirs::SOCKET;
-use abide_terminal::options::{self, Options};
-use abide_terminal::program::Account;
-use abide_terminal::protocol::{UpgradeFailure, WireError};
+use abide_terminal::options::Options;
+use abide_terminal::protocol::WireError;
 use abide_wire::Code;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 
 use super::Outcome;
-use crate::args;
+use crate::args::{self, Global};
+use crate::configuration;
 use crate::context::{start_daemon, state_dir};
 use crate::failure::Failure;
 
@@ -34,8 +34,11 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// The bounds of `oom_score_adj`.
 const OOM_RANGE: std::ops::RangeInclusive<i32> = -1_000..=1_000;
 
-pub(crate) fn up(up: &args::Up) -> Outcome {
-    let options = configuration()?;
+pub(crate) fn up(global: &Global, up: &args::Up) -> Outcome {
+    if global.config.is_some() {
+        return with_variable(global);
+    }
+    let options = configuration::load(global)?;
     if up.check {
         let formats = serde_json::to_string(&Formats::own()).map_err(|error| Failure::system("formats", &error))?;
         return super::printed(writeln!(io::stdout(), "{formats}"));
@@ -63,7 +66,7 @@ pub(crate) fn up(up: &args::Up) -> Outcome {
     });
     match end.map_err(|error| failed(&error))? {
         End::Stopped => Ok(0),
-        End::Anew { lock, listener, upgrade } => anew(&lock, &listener, &inherited, &upgrade),
+        End::Anew { lock, listener, why } => anew(&lock, &listener, &inherited, why),
     }
 }
 
@@ -77,18 +80,21 @@ fn background(state: &Path, options: &Options) -> Outcome {
     super::printed(write!(io::stdout(), "{line}"))
 }
 
-/// The configuration: file, then environment.
-pub(super) fn configuration() -> Result<Options, Failure> {
-    let home = Account::of_user(rustix::process::getuid().as_raw());
-    let home = home.map_err(|error| Failure::system("the password database", &error))?.home;
-    let path = options::file_path(|name| std::env::var_os(name), &home);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => Some(text),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(Failure::system(&path.display().to_string(), &error)),
-    };
-    let file = text.as_deref().map(|text| (path.as_path(), text));
-    Options::load(file, std::env::vars_os(), []).map_err(|error| Failure::usage(error.to_string()))
+/// Executes this program again with the file of `--config` in its environment: what a daemon starts, its successor above
+/// all, has it from there.
+fn with_variable(global: &Global) -> Outcome {
+    let mut words = std::env::args_os().skip(1);
+    let mut arguments = Vec::new();
+    while let Some(word) = words.next() {
+        match word.to_str() {
+            Some("--config") => drop(words.next()),
+            Some(joined) if joined.starts_with("--config=") => {}
+            _ => arguments.push(word),
+        }
+    }
+    let file = configuration::named_file(global)?.unwrap_or_default();
+    let error = Command::new(abide_holder::SELF).args(arguments).env(configuration::VARIABLE, file).exec();
+    Err(Failure::system("abide cannot execute itself", &error))
 }
 
 /// The options of a store in `dir`.
@@ -130,6 +136,8 @@ fn prepare(up: &args::Up, options: Options, state: PathBuf) -> Result<Start, Fai
         version: env!("CARGO_PKG_VERSION").to_owned(),
         lock_fd: up.lock_fd,
         listen_fd: up.listen_fd,
+        journal_lock_fd: up.journal_lock_fd,
+        failed: up.journal_failed.as_deref().and_then(|json| serde_json::from_str(json).ok()),
         upgrade: up.upgrade_failed.as_deref().and_then(|json| serde_json::from_str(json).ok()),
     })
 }
@@ -173,25 +181,41 @@ fn failed(error: &daemon::Error) -> Failure {
     let code = match error {
         daemon::Error::Dirs(error) => error.code().unwrap_or(Code::Internal),
         daemon::Error::Journal(abide_journal::Error::Full) => Code::JournalFull,
+        daemon::Error::Stale(_)
+        | daemon::Error::Journal(abide_journal::Error::Poisoned(abide_journal::Cause::LockLost)) => Code::StaleDaemon,
         daemon::Error::Journal(_) | daemon::Error::Registry(_) | daemon::Error::Format(_) => Code::JournalFailed,
-        daemon::Error::Stale(_) => Code::StaleDaemon,
         daemon::Error::Locked(_) | daemon::Error::Os { .. } => Code::Internal,
     };
     Failure::new(WireError::new(code, error.to_string())).with_status(1)
 }
 
-/// Executes this program in its own place: the lock and the listening socket stay open, so nobody gets in between.
-fn anew(lock: impl AsFd, listener: impl AsFd, inherited: &Inherited, upgrade: &UpgradeFailure) -> Outcome {
+/// Executes this program in its own place: what it inherits stays open, so nobody gets in between.
+fn anew(lock: impl AsFd, listener: impl AsFd, inherited: &Inherited, why: Anew) -> Outcome {
     let json = |value: serde_json::Result<String>| value.map_err(|error| Failure::system("restart", &error));
-    let (lock, listener) = (lock.as_fd(), listener.as_fd());
-    fcntl_setfd(lock, FdFlags::empty()).map_err(|errno| Failure::system("lock", &errno))?;
-    fcntl_setfd(listener, FdFlags::empty()).map_err(|errno| Failure::system("socket", &errno))?;
-    let error = Command::new(abide_holder::SELF)
+    let pass = |fd: BorrowedFd<'_>| -> Result<i32, Failure> {
+        fcntl_setfd(fd, FdFlags::empty()).map_err(|errno| Failure::system("an inherited descriptor", &errno))?;
+        Ok(fd.as_raw_fd())
+    };
+    let mut again = Command::new(abide_holder::SELF);
+    again
         .args(["up", "--foreground"])
-        .arg(format!("--lock-fd={}", lock.as_raw_fd()))
-        .arg(format!("--listen-fd={}", listener.as_raw_fd()))
-        .arg(format!("--inherited={}", json(serde_json::to_string(inherited))?))
-        .arg(format!("--upgrade-failed={}", json(serde_json::to_string(upgrade))?))
-        .exec();
+        .arg(format!("--lock-fd={}", pass(lock.as_fd())?))
+        .arg(format!("--listen-fd={}", pass(listener.as_fd())?))
+        .arg(format!("--inherited={}", json(serde_json::to_string(inherited))?));
+    // Kept open until the program is executed.
+    let journal_lock = match why {
+        Anew::Upgrade(upgrade) => {
+            again.arg(format!("--upgrade-failed={}", json(serde_json::to_string(&upgrade))?));
+            None
+        }
+        Anew::Journal { lock, failed } => {
+            again.arg(format!("--journal-failed={}", json(serde_json::to_string(&failed))?));
+            lock
+        }
+    };
+    if let Some(lock) = &journal_lock {
+        again.arg(format!("--journal-lock-fd={}", pass(lock.as_fd())?));
+    }
+    let error = again.exec();
     Err(Failure::system("the daemon cannot execute itself", &error))
 }

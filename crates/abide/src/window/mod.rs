@@ -21,14 +21,14 @@ use std::time::{Duration, Instant as Clock};
 use abide_terminal::client::{
     Address, Identity, Instant, StreamEnd, StreamEvent, StreamInput, StreamLink, StreamOutput, WhenGone,
 };
-use abide_terminal::protocol::{Attach, Attached, Mode, OwnershipChanged, WireError};
-use abide_terminal::{ByteOffset, Cause, ClientId, Exit, OwnerEpoch};
+use abide_terminal::options::DetachKey;
+use abide_terminal::protocol::{Attach, Attached, Mode, OwnershipChanged, Restored, WireError};
+use abide_terminal::{ByteOffset, Cause, ClientId, Exit, OwnerEpoch, seam};
 use abide_wire::Code;
 use bytes::{Buf, Bytes};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-pub(crate) use keys::DetachKey;
 use keys::Keys;
 use modes::Modes;
 use queries::Queries;
@@ -98,7 +98,10 @@ pub(crate) fn has_terminal() -> bool {
 /// Shows a session until it ends or the user leaves. Everything that was changed in the terminal is put back.
 pub(crate) fn show(show: Show<'_>) -> io::Result<Ending> {
     let terminal = match show.source {
-        Source::Keyboard(_) => RawTerminal::enter()?,
+        Source::Keyboard(_) => {
+            let _without = abide_holder::short_slices();
+            RawTerminal::enter()?
+        }
         Source::Pipe | Source::Nothing => None,
     };
     let mut window = Window::new(show, terminal, Signals::new()?);
@@ -371,14 +374,12 @@ impl<'a> Window<'a> {
     }
 
     fn take_over(&mut self) {
-        match &mut self.show.take {
-            Some(take) => match take() {
-                Ok(epoch) => self.taking = epoch,
-                Err(error) => {
-                    self.tell(&format!("{error}"));
-                }
-            },
-            None => {}
+        let Some(take) = &mut self.show.take else { return };
+        match take() {
+            Ok(epoch) => self.taking = epoch,
+            Err(error) => {
+                self.tell(&format!("{error}"));
+            }
         }
     }
 
@@ -444,6 +445,7 @@ impl<'a> Window<'a> {
                     self.tell("what you typed last may not have reached the program (OUTCOME_UNKNOWN)");
                 }
             },
+            StreamEvent::Restored(restored) => self.restored(&restored),
             StreamEvent::Hole(hole) => {
                 let lost = hole.lost_bytes.map_or("some".to_owned(), |bytes| bytes.to_string());
                 self.tell(&format!("{lost} bytes of output are missing at {} ({})", hole.offset, hole.code));
@@ -463,6 +465,15 @@ impl<'a> Window<'a> {
             | StreamEvent::Resized(_)
             | StreamEvent::InputApplied(_)
             | StreamEvent::Away => {}
+        }
+    }
+
+    /// Another program begins: what the lost one had on the terminal ends.
+    fn restored(&mut self, restored: &Restored) {
+        if self.terminal.is_some() {
+            self.output(None, seam(&restored.code, restored.at).into());
+        } else {
+            self.tell(&format!("another program begins here, after {}", restored.code));
         }
     }
 

@@ -125,3 +125,49 @@ pub(crate) fn window_size() -> WindowSize {
         ypixel: size.ws_ypixel,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use abide_drive::{Options, Terminal};
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(30);
+    /// In the window's child: it is the one that panics.
+    const CHILD: &str = "ABIDE_TEST_PANICS";
+
+    /// Runs this test once more, alone in a window, between two looks at the terminal's settings.
+    #[test]
+    fn a_panic_puts_the_terminal_back_before_it_says_anything() {
+        if std::env::var_os(CHILD).is_some() {
+            return panics();
+        }
+        let test = std::env::current_exe().unwrap();
+        let name = "window::terminal::tests::a_panic_puts_the_terminal_back_before_it_says_anything";
+        let script = format!(
+            "before=$(stty -g); {} --exact {name} --nocapture; [ \"$before\" = \"$(stty -g)\" ] && echo same settings",
+            test.display()
+        );
+        let mut env = Options::default().env;
+        env.extend([(CHILD.to_owned(), "1".to_owned()), ("RUST_BACKTRACE".to_owned(), "0".to_owned())]);
+        let mut window = Terminal::spawn(&["sh", "-c", &script], &Options { env, ..Options::default() }).unwrap();
+        window.wait_for("same settings", SOON).unwrap();
+        let screen = window.screen();
+        assert!(screen.contains("a bug in the window"), "its words are on the screen that stays: {screen}");
+        assert!(!screen.contains("on the other screen"), "{screen}");
+        let modes = String::from_utf8_lossy(&window.model().snapshot(0).bytes).into_owned();
+        for on in ["\x1b[?1002h", "\x1b[?2004h", "\x1b[?25l"] {
+            assert!(!modes.contains(on), "{on:?} is off: {modes:?}");
+        }
+    }
+
+    #[expect(clippy::panic, reason = "what a panic does is the question")]
+    fn panics() {
+        let _terminal = RawTerminal::enter().unwrap().expect("it is in a window");
+        set_alternate(true);
+        write_all(b"\x1b[?1049h\x1b[?1002h\x1b[?2004h\x1b[?25lon the other screen").unwrap();
+        panic!("a bug in the window");
+    }
+}

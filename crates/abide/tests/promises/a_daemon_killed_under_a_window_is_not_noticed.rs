@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::place::{Place, SOON};
+use crate::harness::{Place, SOON};
 
 #[test]
 fn and_the_same_program_goes_on() {
@@ -16,7 +16,7 @@ fn and_the_same_program_goes_on() {
         window.type_text(&format!("typed into the gap {round}\r")).unwrap();
         window.wait_for(&format!("gap {round}\ntyped into the gap {round}"), SOON).unwrap();
     }
-    let pid = place.session("s").pid.unwrap();
+    let pid = place.record("s").pid.unwrap();
     window.wait_for(&format!("pid {pid}"), SOON).unwrap();
     window.watch(Instant::now() + Duration::from_millis(50)).unwrap();
     let screen = window.screen();
@@ -32,7 +32,7 @@ fn a_restart_is_a_pause() {
     window.type_text("before\r").unwrap();
     window.wait_for("before\nbefore", SOON).unwrap();
     let daemon = place.daemon();
-    let said = place.abide(&["restart"]);
+    let said = place.run(&["restart"]);
     assert!(said.status.success(), "{said:?}");
     assert_ne!(place.daemon(), daemon, "another process serves");
     window.type_text("after\r").unwrap();

@@ -2,7 +2,7 @@
 
 use abide_drive::Key;
 
-use crate::place::{Place, SOON, eventually};
+use crate::harness::{Place, SOON};
 
 const LEAVE: Key = Key::Control(b'\\');
 
@@ -17,7 +17,7 @@ fn and_finds_the_screen_as_it_was() {
     window.wait_for("detached from build · abide attach build", SOON).unwrap();
     assert!(window.wait_end(SOON).unwrap().success());
 
-    let record = place.session("build");
+    let record = place.record("build");
     assert!(record.owner.is_none() && record.detached_at.is_some(), "leaving releases: {record:?}");
     assert!(place.ok(&["ls"]).contains("build  Running"));
 
@@ -26,9 +26,9 @@ fn and_finds_the_screen_as_it_was() {
     window.wait_for("two\n$", SOON).unwrap();
     window.type_text("exit 3\r").unwrap();
     assert_eq!(window.wait_end(SOON).unwrap().code(), Some(3), "{}", window.screen());
-    eventually("it has ended", || place.ok(&["ls", "-a"]).contains("build  Finalized (3)"));
+    assert!(place.ok(&["ls", "-a"]).contains("build  Finalized (3)"));
     place.ok(&["rm", "build"]);
-    assert!(place.sessions().is_empty());
+    assert!(place.records().is_empty());
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn the_key_is_seen_in_its_kitty_encoding_split_over_two_reads() {
     window.type_text(";5u").unwrap();
     window.wait_for("detached from k", SOON).unwrap();
     assert!(window.wait_end(SOON).unwrap().success());
-    assert_eq!(place.session("k").state, abide_terminal::State::Running);
+    assert_eq!(place.record("k").state, abide_terminal::State::Running);
 }
 
 #[test]

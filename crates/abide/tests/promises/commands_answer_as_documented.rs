@@ -5,7 +5,7 @@ use std::process::{Output, Stdio};
 
 use serde_json::Value;
 
-use crate::place::Place;
+use crate::harness::Place;
 
 fn text(output: &Output) -> (i32, String, String) {
     let of = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
@@ -31,15 +31,15 @@ fn piped(place: &Place, script: &str, input: &str) -> (i32, String, String) {
 fn run_ends_with_the_programs_status() {
     let place = Place::new();
     for (script, status) in [("exit 0", 0), ("exit 7", 7), ("kill -TERM $$", 143)] {
-        let (code, _, err) = text(&place.abide(&["run", "--", "sh", "-c", script]));
+        let (code, _, err) = text(&place.run(&["run", "--", "sh", "-c", script]));
         assert_eq!(code, status, "{script}: {err}");
     }
-    let (code, _, err) = text(&place.abide(&["run", "--", "no-such-program"]));
+    let (code, _, err) = text(&place.run(&["run", "--", "no-such-program"]));
     assert_eq!(code, 127);
     assert!(err.starts_with("abide: no-such-program: ") && err.contains("(COMMAND_NOT_FOUND)"), "{err}");
-    let (code, _, err) = text(&place.abide(&["run", "--", "/"]));
+    let (code, _, err) = text(&place.run(&["run", "--", "/"]));
     assert_eq!(code, 126, "{err}");
-    let (code, _, err) = text(&place.abide(&["run", "--cwd", "/no/such/place"]));
+    let (code, _, err) = text(&place.run(&["run", "--cwd", "/no/such/place"]));
     assert_eq!(code, 125, "{err}");
     assert!(err.contains("CWD_MISSING"), "{err}");
 }
@@ -58,7 +58,7 @@ fn run_pipes_without_a_terminal() {
 #[test]
 fn sessions_are_listed_described_killed_and_removed() {
     let place = Place::new();
-    let (code, out, err) = text(&place.abide(&[]));
+    let (code, out, err) = text(&place.run(&[]));
     assert_eq!(code, 0);
     assert_eq!(out, "NAME  STATE  PID  AGE  IDLE  OWNER  OBSERVERS  SIZE  COMMAND\n");
     assert!(err.contains("abide run") && err.contains("abide attach NAME"), "{err}");
@@ -76,31 +76,31 @@ fn sessions_are_listed_described_killed_and_removed() {
     assert_eq!(inspected["session"]["labels"]["team"], "a");
     assert_eq!(inspected["streams"], serde_json::json!([]));
 
-    let (code, _, err) = text(&place.abide(&["inspect"]));
+    let (code, _, err) = text(&place.run(&["inspect"]));
     assert_eq!((code, err.as_str()), (2, "abide: there are 2 sessions; name one. Try: abide ls\n"));
-    let (code, _, err) = text(&place.abide(&["attach", "nobody"]));
+    let (code, _, err) = text(&place.run(&["attach", "nobody"]));
     assert_eq!(code, 5, "{err}");
     assert!(err.contains("(SESSION_NOT_FOUND). Try: abide ls -a"), "{err}");
-    let (code, _, err) = text(&place.abide(&["attach", "nobody", "-o", "json"]));
+    let (code, _, err) = text(&place.run(&["attach", "nobody", "-o", "json"]));
     let object: Value = serde_json::from_str(&err).unwrap();
     assert_eq!(
         (code, object["code"].as_str(), object["retry"].as_str()),
         (5, Some("SESSION_NOT_FOUND"), Some("give_up"))
     );
-    let (code, _, err) = text(&place.abide(&["run", "-d", "--name", "build", "--", "cat"]));
+    let (code, _, err) = text(&place.run(&["run", "-d", "--name", "build", "--", "cat"]));
     assert_eq!(code, 125, "{err}");
     assert!(err.contains("(NAME_TAKEN). Try: abide attach build"), "{err}");
-    let (code, _, err) = text(&place.abide(&["rm", "build"]));
+    let (code, _, err) = text(&place.run(&["rm", "build"]));
     assert_eq!(code, 1);
     assert!(err.contains("(SESSION_RUNNING). Try: abide kill build"), "{err}");
 
     assert_eq!(place.ok(&["kill", "build"]), "build: ended by SIGHUP\n");
     assert_eq!(place.ok(&["kill", "--force", drawn.trim_end()]), format!("{}: ended by SIGKILL\n", drawn.trim_end()));
-    let (code, _, err) = text(&place.abide(&["attach", "build"]));
+    let (code, _, err) = text(&place.run(&["attach", "build"]));
     assert_eq!(code, 129, "it ends with the program's status: {err}");
     assert_eq!(place.ok(&["rm", "build"]), "removed build\n");
     assert_eq!(place.ok(&["rm", "--all-finalized"]), format!("removed {}\n", drawn.trim_end()));
-    let (code, _, err) = text(&place.abide(&["inspect", "build"]));
+    let (code, _, err) = text(&place.run(&["inspect", "build"]));
     assert_eq!(code, 5, "{err}");
 }
 
@@ -116,14 +116,14 @@ fn a_key_makes_one_session_however_often_it_is_asked_for() {
         .map(|child| String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap())
         .collect();
     assert_eq!(names.len(), 1, "{names:?}");
-    assert_eq!(place.sessions().len(), 1);
+    assert_eq!(place.records().len(), 1);
 }
 
 #[test]
 fn logs_begin_where_they_are_asked_to() {
     let place = Place::new();
     let script = "stty -opost; i=0; while [ $i -lt 30000 ]; do echo \"line $i\"; i=$((i + 1)); done";
-    let (code, whole, _) = text(&place.abide(&["run", "--name", "s", "--", "sh", "-c", script]));
+    let (code, whole, _) = text(&place.run(&["run", "--name", "s", "--", "sh", "-c", script]));
     assert_eq!(code, 0);
     assert_eq!(whole.lines().count(), 30_000);
     assert!(place.ok(&["logs", "s"]) == whole);
@@ -132,7 +132,7 @@ fn logs_begin_where_they_are_asked_to() {
     assert!(place.ok(&["logs", "s", "--tail", "99999"]) == whole);
     assert_eq!(place.ok(&["logs", "s", "--from", &(whole.len() - 6).to_string()]), "29999\n");
     assert!(place.ok(&["logs", "s", "-f"]) == whole, "it ends with the session");
-    let (code, _, err) = text(&place.abide(&["logs", "s", "--from", "99999999"]));
+    let (code, _, err) = text(&place.run(&["logs", "s", "--from", "99999999"]));
     assert_eq!(code, 1, "{err}");
     assert!(err.contains("OFFSET_AHEAD"), "{err}");
 }
@@ -141,18 +141,18 @@ fn logs_begin_where_they_are_asked_to() {
 fn stop_and_restart_leave_programs_alone() {
     let place = Place::new();
     place.ok(&["run", "-d", "--name", "s", "--", "cat"]);
-    let before = place.session("s");
-    let (code, _, err) = text(&place.abide(&["restart"]));
+    let before = place.record("s");
+    let (code, _, err) = text(&place.run(&["restart"]));
     assert_eq!((code, err.as_str()), (0, "restarted; 1 sessions go on\n"));
-    let (code, _, err) = text(&place.abide(&["stop"]));
+    let (code, _, err) = text(&place.run(&["stop"]));
     assert_eq!((code, err.as_str()), (0, "stopped; the sessions live on\n"));
-    assert_eq!(text(&place.abide(&["ls", "--no-start"])).0, 4);
-    let after = place.session("s");
+    assert_eq!(text(&place.run(&["ls", "--no-start"])).0, 4);
+    let after = place.record("s");
     assert_eq!((before.id, before.pid), (after.id, after.pid));
-    let (code, _, err) = text(&place.abide(&["restart", "--binary", "/bin/false"]));
+    let (code, _, err) = text(&place.run(&["restart", "--binary", "/bin/false"]));
     assert_eq!(code, 1, "{err}");
     assert!(err.contains("(UPGRADE_FAILED)"), "{err}");
-    assert_eq!(place.session("s").pid, before.pid);
-    assert_eq!(text(&place.abide(&["stop", "--terminate"])).0, 0);
-    assert_eq!(place.session("s").state, abide_terminal::State::Finalized);
+    assert_eq!(place.record("s").pid, before.pid);
+    assert_eq!(text(&place.run(&["stop", "--terminate"])).0, 0);
+    assert_eq!(place.record("s").state, abide_terminal::State::Finalized);
 }

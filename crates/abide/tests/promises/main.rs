@@ -1,15 +1,34 @@
-//! Promises of the whole program, kept by real processes: a file for each.
+//! Promises of the whole program, kept by real processes and real `kill -9`: a file for each.
+//!
+//! Each test has a [`harness::Place`] of its own: directories, daemon, sessions. Nothing outside of it is touched, and
+//! what still lives in it at the end of the test is ended.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::print_stdout, reason = "a test that failed shows the daemon's log")]
 
+mod harness;
+
+mod a_crash_changes_nothing;
 mod a_daemon_killed_under_a_window_is_not_noticed;
-mod a_keystroke_reaches_the_program_once;
+mod a_failed_sync_is_a_pause;
+mod a_full_store_stops_programs_and_loses_nothing;
+mod a_killed_session_leaves_nothing_behind;
+mod a_lost_holder_is_named;
+mod a_lost_program_is_restored;
+mod a_machine_at_its_limits_is_named;
 mod a_new_user_runs_leaves_and_returns;
+mod a_program_without_a_record_becomes_a_session;
+mod a_query_is_answered_at_most_once;
+mod a_restart_is_a_pause;
+mod a_session_survives_its_daemon;
+mod a_wish_that_cannot_be_met_leaves_nothing;
 mod commands_answer_as_documented;
-mod no_line_is_lost_when_the_daemon_is_killed;
-mod of_ten_daemons_one_serves;
+mod commands_follow_the_configuration;
+mod damage_is_named_or_refused;
+mod every_code_that_can_be_met_is_met;
+mod keystrokes_arrive_once;
+mod one_daemon_serves;
 mod one_types_and_others_look_on;
-mod place;
+mod secrets_and_planted_links;
 mod the_terminal_is_put_back;
 mod wrong_input_touches_nobody_else;

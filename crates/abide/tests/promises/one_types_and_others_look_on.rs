@@ -2,7 +2,7 @@
 
 use abide_drive::Key;
 
-use crate::place::{Place, SOON, eventually};
+use crate::harness::{Place, SOON};
 
 #[test]
 fn until_enter_takes_over() {
@@ -24,7 +24,7 @@ fn until_enter_takes_over() {
     second.wait_for("from the second\nfrom the second", SOON).unwrap();
     first.wait_for("Enter takes over", SOON).unwrap();
     first.wait_for("from the second", SOON).unwrap();
-    let record = place.session("build");
+    let record = place.record("build");
     assert_eq!((record.owner_epoch.0, record.observers), (2, 1), "{record:?}");
 }
 
@@ -52,7 +52,7 @@ fn an_observer_takes_nothing() {
     observer.key(Key::Enter).unwrap();
     observer.type_text("x\x1c").unwrap();
     observer.wait_for("detached from build", SOON).unwrap();
-    let record = place.session("build");
+    let record = place.record("build");
     assert_eq!(record.owner_epoch.0, 1, "{record:?}");
     owner.type_text("still mine\r").unwrap();
     owner.wait_for("still mine\nstill mine", SOON).unwrap();
@@ -68,7 +68,6 @@ fn take_does_it_at_once() {
     second.wait_for("one\none", SOON).unwrap();
     second.type_text("two\r").unwrap();
     second.wait_for("two\ntwo", SOON).unwrap();
-    eventually("the first one is told", || {
-        first.wait_for("Enter takes over", SOON).is_ok() && place.session("build").owner_epoch.0 == 2
-    });
+    first.wait_for("Enter takes over", SOON).unwrap();
+    assert_eq!(place.record("build").owner_epoch.0, 2);
 }

@@ -1,17 +1,16 @@
 //! The terminal is as it was after every way out.
 
 use abide_drive::{Key, Terminal};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
-use crate::place::{Place, SOON, eventually};
+use crate::harness::{ABIDE, Place, SOON, arguments, signal};
 
 /// A shell that tells the terminal's settings before and after a program that switches on all it can.
 fn window(place: &Place) -> Terminal {
-    let abide = env!("CARGO_BIN_EXE_abide");
     let all_on =
         r"printf '\033[?1049h\033[?1002h\033[?1006h\033[?1004h\033[?2004h\033[?25l\033[?1h\033[4h'; echo ready; cat";
     let script = format!(
-        "stty -g > before; {abide} run --name s -- sh -c \"{all_on}\"; echo \"status $?\"; stty -g > after; echo done"
+        "stty -g > before; {ABIDE} run --name s -- sh -c \"{all_on}\"; echo \"status $?\"; stty -g > after; echo done"
     );
     let mut window = place.window(&["sh", "-c", &script]);
     window.wait_for("ready", SOON).unwrap();
@@ -21,7 +20,7 @@ fn window(place: &Place) -> Terminal {
 #[track_caller]
 fn check(place: &Place, window: &mut Terminal) {
     window.wait_for("done", SOON).unwrap();
-    let read = |name: &str| std::fs::read_to_string(place.root().join(name)).unwrap();
+    let read = |name: &str| std::fs::read_to_string(place.work().join(name)).unwrap();
     assert_eq!(read("before"), read("after"), "the modes of the line");
     // The same screen as one on which nothing of it ever happened: no modes, no alternate screen, a visible cursor.
     let text = window.screen();
@@ -38,12 +37,9 @@ fn check(place: &Place, window: &mut Terminal) {
     assert_eq!(modes(window.model()), [false; 7], "{:?}", String::from_utf8_lossy(&window.model().snapshot(0).bytes));
 }
 
-fn window_process(place: &Place) -> Pid {
-    let abide = place.processes().into_iter().find(|pid| {
-        let line = std::fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
-        line.split(|byte| *byte == 0).nth(1) == Some(b"run")
-    });
-    abide.expect("the window's process runs")
+fn window_process(place: &Place) -> u32 {
+    let is_run = |pid: &u32| arguments(*pid).get(1).is_some_and(|command| command == "run");
+    place.processes().into_iter().find(is_run).expect("the window's process runs")
 }
 
 #[test]
@@ -65,12 +61,12 @@ fn after_the_programs_end() {
 
 #[test]
 fn after_a_signal_that_detaches_and_releases() {
-    for signal in [Signal::TERM, Signal::HUP] {
+    for number in [Signal::TERM, Signal::HUP] {
         let place = Place::new();
         let mut window = window(&place);
-        kill_process(window_process(&place), signal).unwrap();
+        signal(window_process(&place), number);
         check(&place, &mut window);
-        let record = place.session("s");
+        let record = place.record("s");
         assert!(record.owner.is_none() && record.state == abide_terminal::State::Running, "{record:?}");
     }
 }
@@ -83,19 +79,18 @@ fn after_the_daemon_was_stopped() {
     check(&place, &mut window);
     window.wait_for("status 4", SOON).unwrap();
     window.wait_for("DAEMON_STOPPING", SOON).unwrap();
-    eventually("the session lives on", || place.session("s").state == abide_terminal::State::Running);
+    assert_eq!(place.record("s").state, abide_terminal::State::Running, "the session lives on");
 }
 
 #[test]
 fn while_it_is_suspended() {
     let place = Place::new();
-    let abide = env!("CARGO_BIN_EXE_abide");
     let script = format!(
-        "set -m; {abide} run --name s -- sh -c 'echo ready; cat'; echo suspended; stty -a | grep -c ' icanon'; fg >/dev/null; echo over"
+        "set -m; {ABIDE} run --name s -- sh -c 'echo ready; cat'; echo suspended; stty -a | grep -c ' icanon'; fg >/dev/null; echo over"
     );
     let mut window = place.window(&["sh", "-c", &script]);
     window.wait_for("ready", SOON).unwrap();
-    kill_process(window_process(&place), Signal::TSTP).unwrap();
+    signal(window_process(&place), Signal::TSTP);
     window.wait_for("suspended\n1", SOON).unwrap();
     window.wait_gone("suspended", SOON).unwrap();
     window.wait_for("ready", SOON).unwrap();

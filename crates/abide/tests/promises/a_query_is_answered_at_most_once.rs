@@ -7,7 +7,7 @@ use abide_terminal::client::StreamEvent;
 use abide_terminal::protocol::Mode;
 use tokio::time::timeout;
 
-use crate::house::{BEGINNING, House, SOON, wait_for};
+use crate::harness::{BEGINNING, Place, SOON};
 
 /// Asks for the device's attributes when file `$1` is there, and prints what came within a second, in hexadecimal.
 const ASK: &str = r#"
@@ -24,28 +24,28 @@ for phase in detached attached again killed; do ask $phase; done
 const ANSWER: &str = "1b5b3f36323b323263";
 
 /// Lets the program ask, and waits until it says what it got.
-fn ask(house: &House, phase: &str) -> String {
-    fs::write(house.work().join(phase), "").unwrap();
+fn ask(place: &Place, phase: &str) -> String {
+    fs::write(place.work().join(phase), "").unwrap();
     let begin = format!("{phase}: ");
-    wait_for(phase, || {
-        let output = String::from_utf8_lossy(&house.run(&["logs", "asker"]).stdout).into_owned();
-        let line = output.lines().find(|line| line.contains(&begin) && line.trim_end().ends_with('.'))?.to_owned();
+    place.wait_printed("asker", phase, |output| {
+        let line = output.lines().find(|line| line.contains(&begin) && line.trim_end().ends_with('.'))?;
         Some(line.split(&begin).nth(1)?.trim_end().trim_end_matches('.').to_owned())
     })
 }
 
 #[test]
 fn a_query_is_answered_at_most_once() {
-    let house = House::new();
-    house.session("asker", ASK);
-    assert_eq!(ask(&house, "detached"), ANSWER, "the model answers");
+    let place = Place::new();
+    place.session("asker", ASK);
+    assert_eq!(ask(&place, "detached"), ANSWER, "the model answers");
 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let mut stream = {
         let _inside = runtime.enter();
-        house.stream("owner", "asker", Mode::Owner, BEGINNING)
+        place.stream("owner", "asker", Mode::Owner, BEGINNING)
     };
-    let reading = runtime.block_on(async {
+    let (leave, left) = tokio::sync::oneshot::channel::<()>();
+    runtime.block_on(async {
         loop {
             match timeout(SOON, stream.next()).await.expect("it is granted") {
                 Ok(StreamEvent::Attached(_)) => break,
@@ -53,15 +53,20 @@ fn a_query_is_answered_at_most_once() {
                 Err(end) => panic!("the stream ended: {end:?}"),
             }
         }
-        tokio::spawn(async move { while stream.next().await.is_ok() {} })
     });
-    assert_eq!(ask(&house, "attached"), "", "the owner's terminal would answer");
+    let reading = runtime.spawn(async move {
+        tokio::select! {
+            _ = left => stream.detach(),
+            () = async { while stream.next().await.is_ok() {} } => {}
+        }
+        while stream.next().await.is_ok() {}
+    });
+    assert_eq!(ask(&place, "attached"), "", "the owner's terminal would answer");
 
-    reading.abort();
-    drop(runtime);
-    wait_for("the owner's stream is gone", || (house.streams("asker") == 0).then_some(()));
-    assert_eq!(ask(&house, "again"), ANSWER, "the model answers");
+    drop(leave);
+    runtime.block_on(async { timeout(SOON, reading).await.expect("it leaves").unwrap() });
+    assert_eq!(ask(&place, "again"), ANSWER, "the model answers");
 
-    house.renew_daemon();
-    assert_eq!(ask(&house, "killed"), ANSWER, "the next daemon answers what is asked of it, once");
+    place.renew_daemon();
+    assert_eq!(ask(&place, "killed"), ANSWER, "the next daemon answers what is asked of it, once");
 }

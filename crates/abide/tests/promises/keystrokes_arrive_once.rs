@@ -2,23 +2,24 @@
 
 use std::time::Duration;
 
+use abide_sim::Rng;
 use abide_terminal::client::StreamEvent;
 use abide_terminal::protocol::Mode;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::house::{BEGINNING, Dice, House, SOON, size};
+use crate::harness::{BEGINNING, Place, SOON, size};
 
 #[test]
 fn keystrokes_arrive_once() {
     let kills = size(50, 1_000);
-    let house = House::new();
+    let place = Place::new();
     // What the program reads is what counts: without echo, the output is exactly that.
-    house.session("typed", "stty -echo -icanon min 1; echo ready; exec cat");
+    place.session("typed", "stty -echo -icanon min 1; echo ready; exec cat");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let (typed, struck) = runtime.block_on(async {
-        let mut stream = house.stream("typist", "typed", Mode::Owner, BEGINNING);
+        let mut stream = place.stream("typist", "typed", Mode::Owner, BEGINNING);
         let mut output = Vec::new();
-        let mut dice = Dice::new(7);
+        let mut dice = Rng::new(7);
         let (mut struck, mut written) = (0, String::new());
         let (mut line, mut sent) = (0_u64, 0);
         let mut next_kill = Instant::now() + Duration::from_millis(300);
@@ -32,7 +33,7 @@ fn keystrokes_arrive_once() {
                     Err(end) => panic!("the stream ended: {end:?}"),
                 },
                 () = sleep_until(next_kill), if struck < kills => {
-                    house.renew_daemon();
+                    place.renew_daemon();
                     struck += 1;
                     next_kill = Instant::now() + Duration::from_millis(100 + dice.below(200));
                 }

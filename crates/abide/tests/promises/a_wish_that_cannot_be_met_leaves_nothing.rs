@@ -1,14 +1,14 @@
 //! A wish that cannot be met is refused by name before anything is made, and nobody else notices.
 
-use crate::house::House;
+use crate::harness::Place;
 
 #[test]
 fn a_wish_that_cannot_be_met_leaves_nothing() {
-    let house = House::new();
-    house.session("there", "exec cat");
-    let before = house.record("there");
-    let missing = house.work().join("missing");
-    let file = house.work().join("file");
+    let place = Place::new();
+    place.session("there", "exec cat");
+    let before = place.record("there");
+    let missing = place.work().join("missing");
+    let file = place.work().join("file");
     std::fs::write(&file, "").unwrap();
     let [missing, file] = [&missing, &file].map(|path| path.to_str().unwrap());
     let refused: [(&[&str], &str); 6] = [
@@ -20,12 +20,12 @@ fn a_wish_that_cannot_be_met_leaves_nothing() {
         (&["--name", ".bad/name", "--", "true"], ""),
     ];
     for (arguments, code) in refused {
-        let output = house.run(&[&["run", "-d"], arguments].concat());
+        let output = place.run(&[&["run", "-d"], arguments].concat());
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && errors.contains(code), "{arguments:?}: {} {errors}", output.status);
     }
-    let list: Vec<serde_json::Value> = serde_json::from_str(&house.ok(&["ls", "-a", "-o", "json"])).unwrap();
+    let list: Vec<serde_json::Value> = serde_json::from_str(&place.ok(&["ls", "-a", "-o", "json"])).unwrap();
     assert_eq!(list.len(), 1, "{list:?}");
-    assert_eq!(house.record("there"), before, "the other one is untouched");
+    assert_eq!(place.record("there"), before, "the other one is untouched");
     println!("6 wishes refused");
 }

@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
+use abide_sim::Rng;
 use abide_terminal::client::{Stream, StreamEnd, StreamEvent};
 use abide_terminal::protocol::Mode;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::house::{BEGINNING, Dice, House, Lines, SOON, inspect, size};
+use crate::harness::{BEGINNING, Lines, Place, SOON, inspect, size};
 
 /// Sessions that print.
 const SESSIONS: usize = 8;
@@ -46,14 +47,14 @@ fn script(number: usize, stop: &str) -> String {
 #[test]
 fn a_session_survives_its_daemon() {
     let kills = size(100, 1_000);
-    let house = House::new();
-    let stop = house.work().join("stop");
+    let place = Place::new();
+    let stop = place.work().join("stop");
     for number in 0..SESSIONS {
-        house.session(&format!("s{number}"), &script(number, stop.to_str().unwrap()));
+        place.session(&format!("s{number}"), &script(number, stop.to_str().unwrap()));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let (lines, struck) = runtime.block_on(async {
-        let mut client = house.client("inspector");
+        let mut client = place.client("inspector");
         let mut pids = Vec::new();
         for number in 0..SESSIONS {
             pids.push(inspect(&mut client, &format!("s{number}")).await.pid);
@@ -61,13 +62,13 @@ fn a_session_survives_its_daemon() {
         let mut readers = tokio::task::JoinSet::new();
         for number in 0..SESSIONS * VIEWERS {
             let session = format!("s{}", number % SESSIONS);
-            readers.spawn(read_all(house.stream(&format!("viewer{number}"), &session, Mode::Observer, BEGINNING)));
+            readers.spawn(read_all(place.stream(&format!("viewer{number}"), &session, Mode::Observer, BEGINNING)));
         }
-        let mut dice = Dice::new(0x5eed);
+        let mut dice = Rng::new(0x5eed);
         let mut struck = 0;
         for _ in 0..kills {
             sleep_until(Instant::now() + Duration::from_millis(20 + dice.below(180))).await;
-            house.renew_daemon();
+            place.renew_daemon();
             struck += 1;
             for (number, pid) in pids.iter().enumerate() {
                 let record =
@@ -86,8 +87,8 @@ fn a_session_survives_its_daemon() {
     });
     println!("{struck} kills, {lines} lines read by {} viewers", SESSIONS * VIEWERS);
     for number in 0..SESSIONS {
-        let record = house.record(&format!("s{number}"));
-        let journal = house.run(&["logs", &format!("s{number}")]).stdout;
+        let record = place.record(&format!("s{number}"));
+        let journal = place.run(&["logs", &format!("s{number}")]).stdout;
         let mut seen = Lines::default();
         seen.take(&journal);
         assert_eq!(seen.bytes, record.end_offset.0, "the journal is the stream");

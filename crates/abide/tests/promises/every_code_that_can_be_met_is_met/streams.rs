@@ -1,0 +1,58 @@
+//! Codes of streams.
+
+use abide_wire::Code;
+use serde_json::Value;
+
+use super::Met;
+use crate::harness::{Peer, Place, hello};
+
+/// Attaches to the session `s`, and takes the answer.
+fn attach(place: &Place, client: &str, mode: &str, fields: &str) -> (Peer, Value) {
+    let mut peer = Peer::greeted(place, &hello(client, "stream"));
+    let attach = r#"{"type":"attach","id":"1","session":"s","on_lag":"follow","from":{"offset":0},"mode":"#;
+    let answer = peer.ask(&format!("{attach}\"{mode}\"{fields}}}"));
+    (peer, answer)
+}
+
+/// The next message of this type.
+fn next(peer: &mut Peer, kind: &str) -> Value {
+    loop {
+        let message = peer.answer().expect("the stream goes on");
+        if message["type"] == kind {
+            return message;
+        }
+    }
+}
+
+/// A frame of input.
+fn input(epoch: u32, offset: u64, bytes: usize) -> Vec<u8> {
+    [&epoch.to_le_bytes()[..], &offset.to_le_bytes()[..], &vec![b'x'; bytes][..]].concat()
+}
+
+pub(super) fn meet(met: &mut Met) {
+    let place = Place::new();
+    place.session("s", "echo something; exec sleep 1000");
+    place.wait_output("s", 5);
+    let (mut owner, attached) = attach(&place, "ada", "owner", "");
+    assert_eq!(attached["mode"], "owner", "{attached}");
+    let epoch = u32::try_from(attached["owner_epoch"].as_u64().expect("it has an epoch")).unwrap();
+    owner.send(3, &input(epoch, 5, 1));
+    met.by(Code::InputGap, &next(&mut owner, "error"));
+    owner.send(3, &input(epoch, 0, 65_537));
+    met.by(Code::InputQueueFull, &next(&mut owner, "error"));
+    let (mut newer, _) = attach(&place, "ada", "owner", "");
+    met.by(Code::Replaced, &next(&mut owner, "detached"));
+    newer.say(r#"{"type":"detach"}"#);
+    met.by(Code::Detached, &next(&mut newer, "detached"));
+
+    let (mut short, _) = attach(&place, "bob", "observer", r#","until":1"#);
+    met.by(Code::EndReached, &next(&mut short, "detached"));
+    let mut ahead = Peer::greeted(&place, &hello("bob", "stream"));
+    let beyond =
+        r#"{"type":"attach","id":"1","session":"s","on_lag":"follow","from":{"offset":9999},"mode":"observer"}"#;
+    met.by(Code::OffsetAhead, &ahead.ask(beyond));
+
+    let (mut last, _) = attach(&place, "bob", "observer", "");
+    place.ok(&["stop"]);
+    met.by(Code::DaemonStopping, &next(&mut last, "detached"));
+}
