@@ -124,7 +124,9 @@ fn from_text(text: &str) -> Disk {
         file.write_at(0, &[&bytes]).expect("written");
         file.sync_data().expect("synced");
     }
-    DIRS.iter().for_each(|dir| disk.sync_dir(Path::new(dir)).expect("synced"));
+    for dir in DIRS {
+        disk.sync_dir(Path::new(dir)).expect("synced");
+    }
     disk
 }
 

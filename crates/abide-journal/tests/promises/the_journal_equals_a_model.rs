@@ -175,11 +175,10 @@ impl World {
             85..=89 => self.checkpoint(tally),
             90 => self.remove_checkpoint(),
             91 => self.pin(tally),
-            92 => self.trim(tally),
             93 => self.set_meta(),
             94 => self.sync(),
             95 => self.drop_log(tally),
-            96 => self.trim(tally),
+            92 | 96 => self.trim(tally),
             97..=98 => self.clock.advance_ms(self.rng.below(2_000)),
             _ => self.reopen(tally),
         }

@@ -97,7 +97,11 @@ fn ls(format: Format, logs: &[LogInfo]) -> io::Result<()> {
         Format::Jsonl => objects().try_for_each(|object| format::value(out, format, &object)),
         Format::Table => {
             let width = logs.iter().map(|info| info.name.chars().count()).max().unwrap_or(0).max(4);
-            writeln!(out, "{:width$}  {:>10}  {:>10}  {:>12}  {:>6}  PINS  DAMAGE", "NAME", "BASE", "HEAD", "BYTES", "EPOCH")?;
+            writeln!(
+                out,
+                "{:width$}  {:>10}  {:>10}  {:>12}  {:>6}  PINS  DAMAGE",
+                "NAME", "BASE", "HEAD", "BYTES", "EPOCH"
+            )?;
             for info in logs {
                 let damage = info.damage.iter().filter(|damage| damage.state == DamageState::Found).count();
                 writeln!(
@@ -229,13 +233,13 @@ fn shown(record: &Record) -> Value {
         object.insert("kind".to_owned(), json!(kind));
         match (&record.content, bytes) {
             (Content::Gap(length), _) => drop(object.insert("length".to_owned(), json!(length))),
-            (_, Some(bytes)) => match std::str::from_utf8(bytes) {
-                Ok(text) => drop(object.insert("text".to_owned(), json!(text))),
-                Err(_) => {
-                    let text = base64::engine::general_purpose::STANDARD.encode(bytes);
-                    object.insert("base64".to_owned(), json!(text));
-                }
-            },
+            (_, Some(bytes)) => {
+                let (key, text) = match std::str::from_utf8(bytes) {
+                    Ok(text) => ("text", text.to_owned()),
+                    Err(_) => ("base64", base64::engine::general_purpose::STANDARD.encode(bytes)),
+                };
+                object.insert(key.to_owned(), json!(text));
+            }
             (_, None) => {}
         }
     }
@@ -276,7 +280,9 @@ fn accept_loss(global: &Global, dir: PathBuf, name: &str, (from, to): (u64, u64)
     let info = find(&journal, name)?;
     let damage = info.damage.iter().find(|damage| (damage.from_lsn, damage.to_lsn) == (from, to));
     let damage = *damage.ok_or_else(|| {
-        Failure::not_found(format!("no damage from {from} to {to}")).about(name).hint(format!("abide journal inspect {name}"))
+        Failure::not_found(format!("no damage from {from} to {to}"))
+            .about(name)
+            .hint(format!("abide journal inspect {name}"))
     })?;
     journal.accept_loss(name, damage).wait().map_err(|error| failed(&error).about(name))?;
     journal.close().wait().map_err(|error| failed(&error))?;
@@ -306,11 +312,8 @@ impl Found {
     }
 
     fn tell(&self, format: Format) -> Outcome {
-        let status = if self.damage.is_empty() && self.checkpoints.is_empty() && self.stopped.is_none() {
-            0
-        } else {
-            DAMAGED
-        };
+        let status =
+            if self.damage.is_empty() && self.checkpoints.is_empty() && self.stopped.is_none() { 0 } else { DAMAGED };
         let out = &mut io::stdout().lock();
         let written = if format == Format::Table { self.tell_people(out) } else { self.tell_programs(out, format) };
         printed(written).map(|_| status)

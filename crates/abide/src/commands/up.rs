@@ -98,7 +98,7 @@ fn with_variable(global: &Global) -> Outcome {
 }
 
 /// The options of a store in `dir`.
-pub(super) fn journal_options(journal: &options::Journal, dir: PathBuf) -> abide_journal::Options {
+pub(super) fn journal_options(journal: &abide_terminal::options::Journal, dir: PathBuf) -> abide_journal::Options {
     let number = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     abide_journal::Options {
         segment_bytes: journal.segment_bytes,

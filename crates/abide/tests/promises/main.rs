@@ -30,5 +30,6 @@ mod keystrokes_arrive_once;
 mod one_daemon_serves;
 mod one_types_and_others_look_on;
 mod secrets_and_planted_links;
+mod the_journal_is_looked_at_without_a_daemon;
 mod the_terminal_is_put_back;
 mod wrong_input_touches_nobody_else;
