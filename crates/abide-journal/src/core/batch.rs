@@ -2,8 +2,7 @@
 
 use super::LogState;
 use super::store::{
-    CloseStep, Done, Effect, NewEntry, Now, Payload, Phase, PlannedRecord, Request, Settings, Store, TicketId,
-    WritePlan,
+    CloseStep, Done, Effect, NewEntry, Now, Payload, Phase, PlannedRecord, Request, Store, TicketId, WritePlan,
 };
 use crate::entry::Durability;
 use crate::format::{
@@ -379,11 +378,10 @@ impl Store {
         if flight.moves {
             self.moved_on(flight.bytes);
         }
-        let Settings { pin_bytes_max, pin_age_ms_max, .. } = self.settings;
         for (id, end) in &flight.closed.ends {
             let view = self.logs.get_mut(id).map(|log| {
                 log.written = *end;
-                log.publish(log.pinned(now, pin_bytes_max, pin_age_ms_max))
+                log.publish()
             });
             out.push(Effect::Wake { log: *id, view });
             self.look_at_length(*id, now);

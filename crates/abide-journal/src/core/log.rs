@@ -55,6 +55,8 @@ pub(crate) struct LogState {
     /// Pins with a name that outlive the process.
     pub(crate) pins: Vec<SnapshotPin>,
     pub(crate) live_pins: BTreeMap<u64, Pin>,
+    /// The lowest pin that counts, as it was when pins or the log's length were last looked at.
+    pub(crate) pinned: Option<Place>,
     /// The base, as it will be when what is numbered is written.
     pub(crate) trimmed_to: Lsn,
     pub(crate) damage: Arc<Vec<Damage>>,
@@ -87,6 +89,7 @@ impl LogState {
             checkpoints: Arc::default(),
             pins: Vec::new(),
             live_pins: BTreeMap::new(),
+            pinned: None,
             trimmed_to: Lsn::FIRST,
             damage: Arc::default(),
             quarantined: false,
@@ -148,7 +151,7 @@ impl LogState {
     }
 
     /// Publishes the state as written.
-    pub(crate) fn publish(&mut self, pinned: Option<Place>) -> Arc<LogView> {
+    pub(crate) fn publish(&mut self) -> Arc<LogView> {
         let view = Arc::new(LogView {
             uid: self.uid,
             name: Arc::clone(&self.name),
@@ -165,7 +168,7 @@ impl LogState {
             meta: Arc::clone(&self.meta),
             damage: Arc::clone(&self.damage),
             quarantined: self.quarantined,
-            pinned,
+            pinned: self.pinned,
             pins: self.live_pins.values().map(|pin| (Arc::clone(&pin.owner), pin.place)).collect(),
             extents: self.extents.clone(),
         });

@@ -216,7 +216,7 @@ impl Replayed {
             log.written = log.next;
             log.durable = log.next;
             log.trimmed_to = log.base.lsn;
-            views.push((*id, log.publish(None)));
+            views.push((*id, log.publish()));
         }
         store.roots.seal_all_before(end.segment);
         (store, views)

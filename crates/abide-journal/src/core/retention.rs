@@ -48,7 +48,8 @@ impl LogView {
             by_bytes.into_iter().chain(by_age).max_by_key(|place| place.lsn)
         };
         let mut target = asked.or_else(limit)?;
-        if let Some(pinned) = self.pinned
+        // What is asked for is held back when it is numbered; below a pin another checkpoint must be found.
+        if let Some(pinned) = self.pinned.filter(|_| asked.is_none() || limits.trim_at_checkpoint)
             && pinned.lsn < target.lsn
         {
             target = pinned;
@@ -82,7 +83,7 @@ fn behind(checkpoint: &SnapshotCheckpoint) -> Place {
 impl LogState {
     /// The lowest pin that counts. One that nobody moved for long, or that holds back too much, does not: the next trim
     /// ignores it unless it advances first.
-    pub(super) fn pinned(&self, now: Now, bytes_max: u64, age_ms_max: u64) -> Option<Place> {
+    fn lowest_pin(&self, now: Now, bytes_max: u64, age_ms_max: u64) -> Option<Place> {
         let counts = |pin: &&Pin| {
             let held = self.extents.iter().rev().take_while(|extent| extent.end_lsn() > pin.place.lsn.get());
             held.map(Extent::cost).sum::<u64>() <= bytes_max && now.tick_ms.saturating_sub(pin.moved_ms) <= age_ms_max
@@ -132,7 +133,7 @@ impl Store {
         let (bytes_max, age_max) = (self.settings.pin_bytes_max, self.settings.pin_age_ms_max);
         let log = self.logs.get_mut(&id).filter(|log| !log.dropping).ok_or(Error::LogGone)?;
         let mut to = if to.lsn > log.next.lsn { log.next } else { to };
-        if let Some(pinned) = log.pinned(now, bytes_max, age_max)
+        if let Some(pinned) = log.lowest_pin(now, bytes_max, age_max)
             && pinned.lsn < to.lsn
         {
             // A pin was taken since the target was found; the checkpoint below it is looked for next time.
@@ -161,13 +162,28 @@ impl Store {
             return;
         };
         let result = self.changed_pin(now, request);
-        let (bytes_max, age_max) = (self.settings.pin_bytes_max, self.settings.pin_age_ms_max);
-        if let Some(log) = self.logs.get_mut(&id) {
-            let view = log.publish(log.pinned(now, bytes_max, age_max));
-            out.push(Effect::Wake { log: id, view: Some(view) });
-        }
+        self.look_at_pins(id, now, out);
         self.look_at_length(id, now);
         out.push(Effect::Reply { ticket, result });
+    }
+
+    /// Which pin counts is found anew, and shown to whoever looks for a place to trim to.
+    fn look_at_pins(&mut self, id: LogId, now: Now, out: &mut Vec<Effect>) {
+        let (bytes_max, age_max) = (self.settings.pin_bytes_max, self.settings.pin_age_ms_max);
+        if let Some(log) = self.logs.get_mut(&id) {
+            log.pinned = log.lowest_pin(now, bytes_max, age_max);
+            out.push(Effect::Wake { log: id, view: Some(log.publish()) });
+        }
+    }
+
+    /// The time has come to look at the length of logs that have grown.
+    pub(super) fn find_trims(&mut self, now: Now, out: &mut Vec<Effect>) {
+        for log in std::mem::take(&mut self.trim_wanted) {
+            if self.logs.get(&log).is_some_and(|log| !log.live_pins.is_empty()) {
+                self.look_at_pins(log, now, out);
+            }
+            out.push(Effect::FindTrim { log });
+        }
     }
 
     fn changed_pin(&mut self, now: Now, request: Request) -> Result<Done, Error> {

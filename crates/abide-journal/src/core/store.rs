@@ -474,7 +474,7 @@ impl Store {
         }
         if self.trim_due.is_some_and(|due| due <= now.tick_ms) {
             self.trim_due = None;
-            out.extend(std::mem::take(&mut self.trim_wanted).into_iter().map(|log| Effect::FindTrim { log }));
+            self.find_trims(now, out);
         }
         if self.retry_at.is_some_and(|at| at <= now.tick_ms) {
             self.retry_at = None;

@@ -229,3 +229,44 @@ fn with_no_help_from_outside() {
     println!("Tally {tally:?}");
     assert!(tally.recovered == runs && tally.refused_units == runs && tally.essential > 8 * runs, "{tally:?}");
 }
+
+/// J18, its last row: an open on a full disk takes the spare segment; without one it is refused, and the store can still be
+/// looked at.
+#[test]
+fn when_the_disk_is_full_at_an_open() {
+    let store = store(u64::MAX, 0);
+    let log = store.journal.create_log("a", LogOptions::default()).wait().expect("created");
+    for _ in 0..20 {
+        log.append(Entry::data(0, vec![7; RECORD]), AppendOptions::at(Durability::Always)).wait().expect("appended");
+    }
+    settle(&store);
+    let Store { disk, clock, journal } = store;
+    let spares = || disk.list("store/spare".as_ref()).expect("a directory").len();
+    assert_eq!(spares(), 1);
+    disk.freeze();
+    drop((journal, log));
+    disk.processes_die();
+    let open = || {
+        let seams = (Arc::new(SimDisk(disk.clone())), Arc::new(SimClock(clock.clone())));
+        Journal::open(seams.0, seams.1, options(2)).map(|(journal, _)| journal)
+    };
+    let full = || disk.set_capacity(u64::MAX - disk.free_bytes().0);
+    full();
+    let journal = open().expect("the spare one takes it");
+    assert_eq!(spares(), 0);
+    assert_eq!(journal.log("a").expect("there").info().expect("there").next.lsn.get(), 21);
+    disk.freeze();
+    drop(journal);
+    disk.processes_die();
+    assert!(matches!(open(), Err(Error::Full)));
+    disk.processes_die();
+    let seams = (Arc::new(SimDisk(disk.clone())), Arc::new(SimClock(clock.clone())));
+    let (journal, _) = Journal::open_read_only(seams.0, seams.1, &options(3)).expect("for reading only");
+    let log = journal.log("a").expect("there");
+    let out = log.read(Lsn::FIRST, ReadLimit { bytes: usize::MAX, records: usize::MAX }, Level::Written);
+    assert_eq!(out.expect("readable").records.len(), 20);
+    drop((journal, log));
+    disk.processes_die();
+    disk.set_capacity(u64::MAX);
+    open().expect("with room again");
+}
