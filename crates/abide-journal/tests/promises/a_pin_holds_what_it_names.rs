@@ -69,7 +69,7 @@ fn run(seed: u64, tally: &mut Tally) {
         }
     };
     let meddled = Rc::new(Cell::new(0));
-    for _ in 0..20 {
+    for _ in 0..40 {
         let index = rng.index(3);
         let info = logs[index].info().expect("there");
         // Often near the base, which is about to move.
