@@ -80,6 +80,19 @@ pub enum Error {
         /// Where the next record will lie.
         next: Place,
     },
+    /// What the pin is to keep is no longer there. Resume from the base, or rebuild.
+    #[error("the log begins at record {}, offset {}: nothing to pin before it", base.lsn, base.offset)]
+    PinBelowBase {
+        /// First record kept.
+        base: Place,
+    },
+    /// The pin held back too much, or was not moved for too long, and what it kept was trimmed. Resume from the base, or
+    /// rebuild.
+    #[error("the pin was passed over: the log begins at record {}, offset {}", base.lsn, base.offset)]
+    PinLost {
+        /// First record kept.
+        base: Place,
+    },
     /// A record or unit that no store with these options takes. Make it smaller.
     #[error("{what} of {size} bytes, {max} are allowed")]
     TooLarge {
@@ -177,6 +190,8 @@ impl Error {
             Self::AppendConflict { .. } => "append_conflict",
             Self::PositionTrimmed { .. } => "position_trimmed",
             Self::PositionAhead { .. } => "position_ahead",
+            Self::PinBelowBase { .. } => "pin_below_base",
+            Self::PinLost { .. } => "pin_lost",
             Self::TooLarge { .. } => "too_large",
             Self::LimitExceeded { .. } | Self::NameInvalid { .. } => "limit_exceeded",
             Self::CheckpointInvalid { .. } => "checkpoint_invalid",

@@ -58,6 +58,6 @@ pub use file_disk::{FileDisk, SystemClock};
 pub use options::{Entropy, LogOptions, OnDamage, Options, Retention};
 pub use position::{ByteOffset, Cursor, Epoch, Incarnation, LogId, LogUid, Lsn, Place, Position};
 pub use shell::{
-    At, Checkpoint, Follower, FoundDamage, From, Journal, Log, LogInfo, Outcome, PositionAnswer, PositionQuery,
-    ReadLimit, ReadOut, RecoveryReport, SpaceWatch, Tail, TailWatch, Ticket,
+    At, Checkpoint, Follower, FoundDamage, From, Journal, Log, LogInfo, Outcome, Pin, PinStatus, PositionAnswer,
+    PositionQuery, ReadLimit, ReadOut, RecoveryReport, Scrub, ScrubStep, SpaceWatch, Tail, TailWatch, Ticket,
 };

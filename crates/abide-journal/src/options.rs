@@ -26,9 +26,27 @@ pub struct Options {
     pub proof_delay_ms: u64,
     /// An index snapshot is taken after this many appended bytes (or four times its own size, if that is more).
     pub index_interval_bytes: u64,
+    /// And after this time, if at least 1 MiB was appended.
+    pub index_interval_ms: u64,
+    /// A log with limits is looked at this long after an append or a checkpoint.
+    pub trim_interval_ms: u64,
+    /// A pin that holds back more than this, or was not moved for `pin_age_ms_max`, is passed over by the next trim.
+    pub pin_bytes_max: u64,
+    /// See `pin_bytes_max`.
+    pub pin_age_ms_max: u64,
+    /// Whole segments kept for what makes room in a full store: at least 1.
+    pub spare_segments: u64,
+    /// A segment of which less than this share is live is emptied.
+    pub compact_live_ratio: f64,
+    /// Speed of compaction.
+    pub compact_bytes_per_s: u64,
+    /// Speed of a scrub, for whoever runs one.
+    pub scrub_bytes_per_s: u64,
+    /// Length of the pieces of a checkpoint file that are digested.
+    pub chunk_bytes: u64,
     /// Records of one log within a window of this many bytes share one entry of the index.
     pub extent_bytes: u32,
-    /// Largest checkpoint that lies in the stream.
+    /// Largest checkpoint that lies in the stream; a larger one becomes a file.
     pub checkpoint_inline_bytes_max: u64,
     /// Free space of the disk that ordinary appends leave alone; at most 2 % of the disk.
     pub disk_reserve_bytes: u64,
@@ -68,6 +86,15 @@ impl Options {
             sync_interval_ms: 1_000,
             proof_delay_ms: 200,
             index_interval_bytes: 64 << 20,
+            index_interval_ms: 60_000,
+            trim_interval_ms: 5_000,
+            pin_bytes_max: 256 << 20,
+            pin_age_ms_max: 24 * 3_600_000,
+            spare_segments: 1,
+            compact_live_ratio: 0.5,
+            compact_bytes_per_s: 32 << 20,
+            scrub_bytes_per_s: 4 << 20,
+            chunk_bytes: 256 << 10,
             extent_bytes: 64 << 10,
             checkpoint_inline_bytes_max: 1 << 20,
             disk_reserve_bytes: 256 << 20,

@@ -31,6 +31,10 @@ pub struct Counts {
     pub calls: u64,
     /// Files opened by name.
     pub opens: u64,
+    /// Files that got another name.
+    pub renames: u64,
+    /// Bytes read.
+    pub bytes_read: u64,
     /// Planned faults that struck.
     pub faults: u64,
     /// Units of 512 bytes that a power loss took back.
@@ -219,6 +223,7 @@ impl Disk {
         if !state.names.contains_key(from) {
             return Err(ErrorKind::NotFound.into());
         }
+        state.counts.renames += 1;
         state.change(Change::Rename { from: from.to_owned(), to: to.to_owned() });
         state.finish(dies)
     }
@@ -292,10 +297,15 @@ impl Disk {
 
     /// Every process has died: locks are free, and the page cache stays.
     pub fn processes_die(&self) {
+        self.processes_die_keeping_faults();
+        self.clear_faults();
+    }
+
+    /// The same; what is planned to go wrong will.
+    pub fn processes_die_keeping_faults(&self) {
         let mut state = self.state();
         state.dead = false;
         state.locks.clear();
-        state.planned.clear();
     }
 
     /// The power goes and comes back. Of what no sync covered each unit of 512 bytes is kept or lost by itself, a block of
@@ -475,6 +485,7 @@ impl File {
             state.alive()?;
             let at = usize::try_from(at).unwrap_or(usize::MAX).min(content.cached.len());
             let count = into.len().min(content.cached.len() - at);
+            state.counts.bytes_read += count as u64;
             into[..count].copy_from_slice(&content.cached[at..at + count]);
             Ok(count)
         })

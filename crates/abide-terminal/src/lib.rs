@@ -21,6 +21,7 @@ pub mod protocol;
 mod record;
 pub mod recover;
 mod refusals;
+mod seam;
 pub mod session;
 pub mod store;
 mod stream;
@@ -31,4 +32,5 @@ mod test_dir;
 pub use ids::{
     ByteOffset, ClientId, DaemonEpoch, EventNumber, Incarnation, InputOffset, InvalidId, OwnerEpoch, SessionId,
 };
-pub use record::{Cause, Exit, ExitKind, KillRecord, Record, Recovery, Restore, State, Survivor, Takeover};
+pub use record::{Cause, Exit, ExitKind, KillRecord, Record, Recovery, Restore, RestoreAs, State, Survivor, Takeover};
+pub use seam::seam;

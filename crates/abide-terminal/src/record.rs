@@ -37,6 +37,27 @@ pub enum Restore {
     Command,
 }
 
+/// What a restore starts in the place of a lost program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RestoreAs {
+    /// A login shell.
+    Shell,
+    /// The command and arguments that the session was created with.
+    Command,
+}
+
+impl Restore {
+    /// What this policy starts by itself after a loss.
+    pub fn acts(self) -> Option<RestoreAs> {
+        match self {
+            Self::Never | Self::Offer => None,
+            Self::Shell => Some(RestoreAs::Shell),
+            Self::Command => Some(RestoreAs::Command),
+        }
+    }
+}
+
 /// Whether another client of the same user may take an owned session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -117,10 +138,10 @@ pub struct KillRecord {
     pub deadline_at: u64,
 }
 
-/// What the last start of the daemon found of this session.
+/// What the last start of the daemon, or the last loss of its program, made of this session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recovery {
-    /// The outcome's name: `alive`, `ended`, `zombie`, `unrecoverable`, `orphan` or `pending`.
+    /// The outcome's name: `alive`, `ended`, `zombie`, `unrecoverable`, `restored`, `offered`, `orphan` or `pending`.
     pub outcome: String,
     /// The failure code, for outcomes that have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

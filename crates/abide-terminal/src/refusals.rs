@@ -132,6 +132,28 @@ impl WireError {
             .with("errno", failure.errno)
     }
 
+    /// A restore that failed where the registry has no code of its own for the reason.
+    pub(crate) fn not_restored(failure: Failure) -> Self {
+        match failure.code() {
+            Code::SpawnFailed => Self::new(Code::RestoreFailed, format!("the program was not restored: {failure}"))
+                .with("step", failure.step.as_str())
+                .with("errno", failure.errno),
+            _ => Self::not_started(failure),
+        }
+    }
+
+    pub(crate) fn crash_loop() -> Self {
+        Self::new(Code::RestoreFailed, "the session was restored too often just now").with("reason", "crash_loop")
+    }
+
+    pub(crate) fn not_recoverable(reason: &str) -> Self {
+        let text = match reason {
+            "policy" => "the session was created without a restore policy",
+            _ => "the session's program was not lost",
+        };
+        Self::new(Code::BadRequest, text).with("reason", reason)
+    }
+
     pub(crate) fn holder_lost(code: Code) -> Self {
         Self::new(code, "the holder was lost while the program was being started")
     }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use abide_terminal::kill::Signal;
 use abide_terminal::options::DetachKey;
 use abide_terminal::protocol::{Key, Name, SessionRef};
-use clap::{Args, Parser, Subcommand};
+use abide_terminal::{Restore, RestoreAs};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::format::Format;
 
@@ -60,6 +61,9 @@ pub(crate) enum Command {
     /// Tell all about a session, as JSON
     #[command(after_help = "Example: abide inspect build")]
     Inspect(Inspect),
+    /// Tell what the last start found; with a name, start a program in the place of one that was lost
+    #[command(after_help = "Example: abide recover build --as command")]
+    Recover(Recover),
     /// Start the daemon; other commands do so by themselves
     #[command(after_help = "Example: abide up")]
     Up(Up),
@@ -69,6 +73,9 @@ pub(crate) enum Command {
     /// Stop the daemon; sessions go on
     #[command(after_help = "Example: abide stop")]
     Stop(Stop),
+    /// Look at the journal of a daemon that does not run
+    #[command(after_help = "Example: abide journal ls")]
+    Journal(Journal),
     /// Own a pseudo-terminal; started by the daemon
     #[command(hide = true)]
     Hold,
@@ -97,6 +104,9 @@ pub(crate) struct Run {
     /// Pass on nothing of this environment but what --env names
     #[arg(long)]
     pub(crate) clear_env: bool,
+    /// What follows if the program is lost with its holder or its machine; without it, as configured
+    #[arg(long, value_enum, value_name = "POLICY")]
+    pub(crate) restore: Option<Policy>,
     /// Give it a label
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
     pub(crate) label: Vec<(String, String)>,
@@ -194,6 +204,110 @@ pub(crate) struct Inspect {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Journal {
+    /// The store; without it, the configured one
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: JournalCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum JournalCommand {
+    /// List logs
+    #[command(after_help = "Example: abide journal ls -o json")]
+    Ls,
+    /// Tell all about a log, as JSON
+    #[command(after_help = "Example: abide journal inspect terminal/registry")]
+    Inspect {
+        /// Its name
+        log: String,
+    },
+    /// Print the records of a log, one JSON object a line
+    #[command(after_help = "Example: abide journal read terminal/registry --from 100")]
+    Read {
+        /// Its name
+        log: String,
+        /// The first record
+        #[arg(long, value_name = "LSN")]
+        from: Option<u64>,
+        /// Print the bytes of the stream instead
+        #[arg(long)]
+        bytes: bool,
+    },
+    /// Look for damage; exit status 1 if there is any
+    #[command(after_help = "Example: abide journal verify --deep")]
+    Verify {
+        /// Read every record and checkpoint
+        #[arg(long)]
+        deep: bool,
+    },
+    /// Read every record and checkpoint, and note what is damaged
+    #[command(after_help = "Example: abide journal scrub")]
+    Scrub,
+    /// Take a damage as a permanent gap, so that its log can be used again
+    #[command(after_help = "Example: abide journal accept-loss documents 100-104")]
+    AcceptLoss {
+        /// The log
+        log: String,
+        /// First and last record, as `inspect` shows them
+        #[arg(value_name = "A-B", value_parser = range)]
+        range: (u64, u64),
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Recover {
+    /// Its name or id
+    pub(crate) name: Option<SessionRef>,
+    /// What is started; without it what the session's policy says, else a shell
+    #[arg(long = "as", value_enum, value_name = "WHAT", requires = "name")]
+    pub(crate) what: Option<What>,
+}
+
+/// What follows the loss of a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Policy {
+    /// Nothing: the session ends
+    Never,
+    /// `abide recover` may start another program
+    Offer,
+    /// A login shell starts at once
+    Shell,
+    /// The same command starts again at once
+    Command,
+}
+
+/// What is started in the place of a lost program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum What {
+    /// A login shell
+    Shell,
+    /// The same command
+    Command,
+}
+
+impl From<Policy> for Restore {
+    fn from(policy: Policy) -> Self {
+        match policy {
+            Policy::Never => Self::Never,
+            Policy::Offer => Self::Offer,
+            Policy::Shell => Self::Shell,
+            Policy::Command => Self::Command,
+        }
+    }
+}
+
+impl From<What> for RestoreAs {
+    fn from(what: What) -> Self {
+        match what {
+            What::Shell => Self::Shell,
+            What::Command => Self::Command,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Restart {
     /// The program of the new daemon; without it, the one that runs
     #[arg(long, value_name = "PATH")]
@@ -213,6 +327,12 @@ fn pair(text: &str) -> Result<(String, String), String> {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("must be NAME=VALUE".to_owned()),
     }
+}
+
+/// `100-104`.
+fn range(text: &str) -> Result<(u64, u64), String> {
+    let bounds = text.split_once('-').and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
+    bounds.ok_or_else(|| "must be two record numbers, such as 100-104".to_owned())
 }
 
 /// `500ms`, `30s`, `2m`, `1h`.
@@ -278,6 +398,12 @@ pub(crate) struct Up {
     /// Descriptor of the socket, opened by the daemon before
     #[arg(long, hide = true)]
     pub(crate) listen_fd: Option<i32>,
+    /// Descriptor of the journal's lock, held by this daemon before its journal failed
+    #[arg(long, hide = true)]
+    pub(crate) journal_lock_fd: Option<i32>,
+    /// When and why this daemon's journal failed, as JSON
+    #[arg(long, hide = true)]
+    pub(crate) journal_failed: Option<String>,
     /// Limits, umask and weight that programs get, as JSON
     #[arg(long, hide = true)]
     pub(crate) inherited: Option<String>,

@@ -116,6 +116,7 @@ impl Failure {
         let session = self.subject.as_deref().unwrap_or("NAME");
         match self.error.code {
             Code::SessionOwned => Some(format!("abide attach {session} --take")),
+            Code::HolderLost | Code::HostRebooted => Some("abide recover".to_owned()),
             Code::SessionRunning => Some(format!("abide kill {session}")),
             Code::SessionNotFound => Some("abide ls -a".to_owned()),
             Code::NameTaken | Code::DaemonStopping => Some(format!("abide attach {session}")),

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
+use abide_terminal::protocol::{Lost, RecoveryReport, ReportEntry};
 use abide_terminal::{Record, State};
 use serde::Serialize;
 
@@ -40,10 +41,41 @@ pub(crate) fn sessions(out: &mut impl Write, format: Format, records: &[Record],
 const COLUMNS: [&str; 9] = ["NAME", "STATE", "PID", "AGE", "IDLE", "OWNER", "OBSERVERS", "SIZE", "COMMAND"];
 
 fn table(out: &mut impl Write, records: &[Record], now_ms: u64) -> io::Result<()> {
-    let mut rows = vec![COLUMNS.map(str::to_owned)];
-    rows.extend(records.iter().map(|record| row(record, now_ms)));
+    let rows: Vec<[String; 9]> = records.iter().map(|record| row(record, now_ms)).collect();
+    columns(out, COLUMNS, &rows)
+}
+
+const REPORT_COLUMNS: [&str; 5] = ["SESSION", "NAME", "OUTCOME", "CODE", "LOST"];
+
+/// Prints what the last start of the daemon found.
+pub(crate) fn report(out: &mut impl Write, format: Format, report: &RecoveryReport) -> io::Result<()> {
+    match format {
+        Format::Json => value(out, format, report),
+        Format::Jsonl => report.sessions.iter().try_for_each(|entry| value(out, format, entry)),
+        Format::Table => {
+            let rows: Vec<[String; 5]> = report.sessions.iter().map(report_row).collect();
+            columns(out, REPORT_COLUMNS, &rows)
+        }
+    }
+}
+
+fn report_row(entry: &ReportEntry) -> [String; 5] {
+    let lost = match entry.lost_bytes {
+        None => "-".to_owned(),
+        Some(Lost { bytes: None }) => "unknown".to_owned(),
+        Some(Lost { bytes: Some(bytes) }) => bytes.to_string(),
+    };
+    let outcome = format!("{:?}", entry.outcome).to_lowercase();
+    let code = entry.code.map_or("-".to_owned(), |code| code.to_string());
+    [entry.session.to_string(), entry.name.clone(), outcome, code, lost]
+}
+
+/// Prints rows under their headings, each column as wide as its widest cell.
+fn columns<const N: usize>(out: &mut impl Write, headings: [&str; N], rows: &[[String; N]]) -> io::Result<()> {
+    let headings = headings.map(str::to_owned);
+    let rows: Vec<&[String; N]> = std::iter::once(&headings).chain(rows).collect();
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
-    let widths: Vec<usize> = (0..COLUMNS.len()).map(|column| width(column).unwrap_or(0)).collect();
+    let widths: Vec<usize> = (0..N).map(|column| width(column).unwrap_or(0)).collect();
     for row in &rows {
         let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         writeln!(out, "{}", cells.join("  ").trim_end())?;
@@ -132,6 +164,24 @@ mod tests {
         NAME         STATE                PID   AGE   IDLE  OWNER  OBSERVERS  SIZE   COMMAND
         build        Running              4711  2h1m  2h0m  cli-1  2          80x24  sh -c x�[31m
         quiet-heron  Finalized (SIGKILL)  -     2h1m  -     -      0          80x24  sh -c x�[31m
+        ");
+    }
+
+    #[test]
+    fn a_report_is_a_table() {
+        let report = serde_json::json!({
+            "daemon_epoch": 3, "boot_id": "B", "at": 1, "took_ms": 2, "sessions": [
+                {"session": "01K71XR4M00000000000000001", "name": "build", "outcome": "alive"},
+                {"session": "01K71XR4M00000000000000002", "name": "agent", "outcome": "restored",
+                 "code": "HOST_REBOOTED", "lost_bytes": null},
+            ],
+        });
+        let mut out = Vec::new();
+        super::report(&mut out, Format::Table, &serde_json::from_value(report).unwrap()).unwrap();
+        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r"
+        SESSION                     NAME   OUTCOME   CODE           LOST
+        01K71XR4M00000000000000001  build  alive     -              -
+        01K71XR4M00000000000000002  agent  restored  HOST_REBOOTED  unknown
         ");
     }
 

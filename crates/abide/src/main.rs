@@ -28,6 +28,8 @@ fn main() -> ExitCode {
         Some(Command::Kill(kill)) => commands::kill(&global, &kill),
         Some(Command::Rm(rm)) => commands::rm(&global, &rm),
         Some(Command::Inspect(inspect)) => commands::inspect(&global, &inspect),
+        Some(Command::Recover(recover)) => commands::recover(&global, recover),
+        Some(Command::Journal(args)) => commands::journal(&global, &args),
         Some(Command::Up(up)) => commands::up(&global, &up),
         Some(Command::Hold) => return abide_holder::hold_from_fd_3(),
         Some(Command::Restart(restart)) => commands::restart(&global, restart),

@@ -2,15 +2,32 @@
 
 use super::LogState;
 use super::batch::{Written, narrow};
-use super::extents::RecordPlace;
+use super::compaction::Moved;
+use super::extents::{Extent, RecordPlace};
 use super::store::Store;
-use crate::format::{CheckpointPlace, Control, Kind, RecordHeader, SnapshotCheckpoint};
-use crate::position::LogId;
+use crate::format::{CheckpointPlace, Control, Kind, Placement, RecordHeader, SnapshotCheckpoint};
+use crate::position::{ByteOffset, LogId, Lsn, Place};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Store {
-    /// What a record changes: the same for one just written and for one replayed.
-    pub(super) fn apply(&mut self, record: &Written, segment: u64, batch_end: u64) {
+    /// What the records of a batch change: the same for those just written and for those replayed.
+    pub(super) fn apply_all(&mut self, records: &[Written], segment: u64, batch_end: u64) {
+        let mut moved: BTreeMap<LogId, Vec<Moved>> = BTreeMap::new();
+        for record in records {
+            match (record.header.placement, &record.control) {
+                (Placement::First, _) => self.apply(record, segment, batch_end),
+                (Placement::Moved, Some(_)) => self.apply_moved_checkpoint(record, segment),
+                (Placement::Moved, None) => {
+                    let at = place(record, segment, batch_end);
+                    moved.entry(record.header.log).or_default().push(Moved::new(&record.header, at));
+                }
+            }
+        }
+        self.apply_moved(moved);
+    }
+
+    fn apply(&mut self, record: &Written, segment: u64, batch_end: u64) {
         let header = &record.header;
         let id = header.log;
         if let Some(Control::LogCreated { uid, name, options }) = &record.control {
@@ -31,23 +48,18 @@ impl Store {
         if matches!(record.control, Some(Control::Dropped)) {
             if let Some(log) = self.logs.remove(&id) {
                 self.names.remove(&log.name);
-                log.segments().for_each(|segment| self.roots.release(segment, self.stream.segment));
+                let extents: Vec<Extent> = log.extents.iter().copied().collect();
+                let checkpoints: Vec<SnapshotCheckpoint> = log.checkpoints.values().copied().collect();
+                self.release(id, &extents, &checkpoints);
             }
             return;
         }
-        let current = self.stream.segment;
         let Some(log) = self.logs.get_mut(&id) else { return };
         match &record.control {
             None => {
-                let at = RecordPlace {
-                    segment,
-                    place: narrow(record.place),
-                    batch_end: narrow(batch_end),
-                    stored_len: narrow(RecordHeader::record_bytes(header.payload_len as usize) as u64),
-                };
-                if log.apply_record(header, at, self.settings.extent_bytes) {
-                    self.roots.hold(segment);
-                }
+                let at = place(record, segment, batch_end);
+                let new = log.apply_record(header, at, self.settings.extent_bytes);
+                self.roots.hold(segment, u64::from(header.payload_len) + 56, new.into());
             }
             Some(Control::EpochStart(entry)) => {
                 Arc::make_mut(&mut log.epochs).push(*entry, self.settings.epoch_entries_max);
@@ -65,23 +77,37 @@ impl Store {
                 let checkpoint =
                     SnapshotCheckpoint { lsn: *lsn, offset: *offset, epoch: *epoch, bytes: bytes.len() as u64, place };
                 let old = Arc::make_mut(&mut log.checkpoints).insert(*lsn, checkpoint);
-                self.roots.hold(segment);
-                self.release_checkpoint(old, current);
+                self.roots.hold(segment, checkpoint.cost(), 0);
+                self.release(id, &[], old.as_slice());
             }
             Some(Control::CheckpointRemoved { lsn }) => {
                 let old = Arc::make_mut(&mut log.checkpoints).remove(lsn);
-                self.release_checkpoint(old, current);
+                self.release(id, &[], old.as_slice());
+            }
+            Some(Control::CheckpointAdded { lsn, offset, epoch, bytes, digest }) => {
+                let place = CheckpointPlace::File { digest: *digest };
+                let checkpoint = SnapshotCheckpoint { lsn: *lsn, offset: *offset, epoch: *epoch, bytes: *bytes, place };
+                let old = Arc::make_mut(&mut log.checkpoints).insert(*lsn, checkpoint);
+                self.release(id, &[], old.as_slice());
+            }
+            Some(Control::Trimmed { base_lsn, base_offset }) if *base_lsn > log.base.lsn.get() => {
+                let base = Place { lsn: Lsn::at_least_first(*base_lsn), offset: ByteOffset(*base_offset) };
+                let (extents, checkpoints) = log.trim(base);
+                self.release(id, &extents, &checkpoints);
             }
             Some(Control::Damage(damage)) => log.note_damage(*damage),
             // Written by no call of this version; replay refuses a stream that holds one.
             Some(_) => {}
         }
     }
+}
 
-    fn release_checkpoint(&mut self, old: Option<SnapshotCheckpoint>, current: u64) {
-        if let Some(SnapshotCheckpoint { place: CheckpointPlace::Inline { segment, .. }, .. }) = old {
-            self.roots.release(segment, current);
-        }
+fn place(record: &Written, segment: u64, batch_end: u64) -> RecordPlace {
+    RecordPlace {
+        segment,
+        place: narrow(record.place),
+        batch_end: narrow(batch_end),
+        stored_len: narrow(RecordHeader::record_bytes(record.header.payload_len as usize) as u64),
     }
 }
 

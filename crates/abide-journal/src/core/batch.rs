@@ -5,9 +5,9 @@ use super::store::{
     CloseStep, Done, Effect, NewEntry, Now, Payload, Phase, PlannedRecord, Request, Store, TicketId, WritePlan,
 };
 use crate::entry::Durability;
-use crate::error::Error;
 use crate::format::{
-    BLOCK_BYTES, BatchFlags, BatchHeader, Control, Echo, EchoFlags, Kind, Placement, RecordHeader, SegmentHeader,
+    BLOCK_BYTES, BatchFlags, BatchHeader, CheckpointPlace, Control, Echo, EchoFlags, Kind, Placement, RecordHeader,
+    SegmentHeader,
 };
 use crate::position::{LogId, Place};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A batch takes further units up to this many bytes. One larger unit goes alone.
 const BATCH_BYTES: u64 = 1 << 20;
 /// Room that is kept for what makes room.
-const LAST_ROOM_BYTES: u64 = 1 << 20;
+pub(super) const LAST_ROOM_BYTES: u64 = 1 << 20;
 /// What an epoch start takes in the stream.
 const EPOCH_START_BYTES: u64 = 56 + 24;
 
@@ -28,6 +28,7 @@ pub(super) struct InFlight {
     bytes: u64,
     interval: bool,
     echo_flags: BTreeMap<LogId, EchoFlags>,
+    moves: bool,
     pub(super) closed: Closed,
 }
 
@@ -41,6 +42,8 @@ pub(super) struct Closed {
     promised: bool,
     pub(super) at_written: Vec<(TicketId, Done)>,
     pub(super) at_synced: Vec<(TicketId, Done)>,
+    /// Checkpoint files that nothing refers to once it is durable.
+    unlinked: Vec<(LogId, u64)>,
 }
 
 /// A record with its place.
@@ -64,6 +67,8 @@ pub(super) struct Draft {
     closed: Closed,
     interval: bool,
     wants_sync: bool,
+    /// It holds what compaction writes again.
+    pub(super) moves: bool,
 }
 
 impl Draft {
@@ -77,7 +82,12 @@ impl Draft {
         if let Payload::Control(bytes) = &payload {
             header.payload_len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         }
-        let flags = self.echo_flags.entry(header.log).or_default();
+        let moved = header.placement == Placement::Moved;
+        let only_moved = if moved { EchoFlags::MOVED } else { EchoFlags::default() };
+        let flags = self.echo_flags.entry(header.log).or_insert(only_moved);
+        if !moved {
+            flags.0 &= !EchoFlags::MOVED.0;
+        }
         if !header.kind.has_lsn() && header.kind != Kind::CheckpointInline {
             flags.0 |= EchoFlags::CONTROL.0;
             self.wants_sync = true;
@@ -88,6 +98,15 @@ impl Draft {
     }
 
     pub(super) fn control(&mut self, id: LogId, log: &LogState, now: Now, control: Control) {
+        self.placed_control(id, log, now, control, Placement::First);
+    }
+
+    /// The same for one that is written again.
+    pub(super) fn moved_control(&mut self, id: LogId, log: &LogState, now: Now, control: Control) {
+        self.placed_control(id, log, now, control, Placement::Moved);
+    }
+
+    fn placed_control(&mut self, id: LogId, log: &LogState, now: Now, control: Control, placement: Placement) {
         let header = RecordHeader {
             log: id,
             crc: 0,
@@ -98,7 +117,7 @@ impl Draft {
             time_us: now.wall_us.max(log.last_time_us),
             kind: control.kind(),
             tag: 0,
-            placement: Placement::First,
+            placement,
         };
         let payload = Payload::Control(control.encode());
         self.record(log, header, Some(control), payload);
@@ -144,7 +163,17 @@ impl Store {
             Request::Damage { .. } => (control(33), 1),
             Request::SetMeta { key, value, .. } => (control(6 + key.len() + value.len()), 1),
             Request::Drop { .. } | Request::RemoveCheckpoint { .. } => (control(8), 1),
-            Request::Sync { .. } => (0, 0),
+            Request::AddFile { .. } => (control(64) + control(8), 1),
+            Request::Trim { .. } => (control(16), 1),
+            Request::Move(moving) => {
+                let records = moving.extents.iter().flat_map(|(_, _, records)| records);
+                let records: u64 = records.map(|(_, payload)| control(payload.len())).sum();
+                let checkpoints = moving.checkpoints.iter();
+                let checkpoints: u64 =
+                    checkpoints.map(|(_, _, bytes)| control(Control::INLINE_HEAD_BYTES + bytes.len())).sum();
+                (records + checkpoints, (moving.extents.len() + moving.checkpoints.len()) as u64)
+            }
+            Request::Sync { .. } | Request::Pin { .. } | Request::AdvancePin { .. } | Request::Unpin { .. } => (0, 0),
         }
     }
 
@@ -154,6 +183,9 @@ impl Store {
             let Some(at) = self.find_room(out) else { return };
             let head = (BatchHeader::BYTES + self.echoes.len() * Echo::BYTES) as u64;
             let draft = self.draft(now, at + head, out);
+            if draft.moves && draft.plan.is_empty() {
+                self.moved_on(0);
+            }
             // If all that fitted was refused, what comes behind it may need other room.
             if !draft.plan.is_empty() || (self.proof_wanted && self.queue.is_empty()) {
                 self.emit(at, draft, out);
@@ -168,8 +200,10 @@ impl Store {
         let needed = (BatchHeader::BYTES + self.echoes.len() * Echo::BYTES) as u64
             + self.queue.front().map_or(0, |(_, request)| self.measure(request).0);
         let kept = self.queue.front().map_or(0, |(_, request)| self.room_kept_from(request));
-        if at + needed + kept > self.settings.segment_bytes {
-            if self.queue.is_empty() && self.stream.next.is_none() {
+        let cannot_grow = self.stream.leaving && at + needed > self.stream.prepared;
+        if at + needed + kept > self.settings.segment_bytes || cannot_grow {
+            let clean = matches!(self.phase, Phase::Closing { step: CloseStep::Clean, .. }) && !self.no_room;
+            if self.queue.is_empty() && self.stream.next.is_none() && !clean {
                 // Nothing but a proof: it is not worth making a segment. In one that is there its header proves as much.
                 self.proof_wanted = false;
                 return None;
@@ -188,24 +222,6 @@ impl Store {
         self.stream.missing = 0;
         self.stream.leaving = false;
         Some(at)
-    }
-
-    /// Room at the end of the segment that is not for this request: as long as the next segment is not there, a part is
-    /// kept for what makes room, like a drop, and the snapshots that follow it.
-    fn room_kept_from(&self, request: &Request) -> u64 {
-        if self.stream.next.is_some() || self.may_use_last_room(request) {
-            return 0;
-        }
-        (self.settings.segment_bytes / 4).min(LAST_ROOM_BYTES)
-    }
-
-    /// In a full store what found no room is refused, instead of waiting for it.
-    fn refuse_without_room(&mut self, out: &mut Vec<Effect>) {
-        if self.no_room
-            && let Some((ticket, _)) = self.queue.pop_front()
-        {
-            out.push(Effect::Reply { ticket, result: Err(Error::Full) });
-        }
     }
 
     /// Begins the next segment. The old one must be synced first: so its header proves all that lies before it.
@@ -228,6 +244,8 @@ impl Store {
             salt,
         });
         self.roots.sealed(self.stream.segment);
+        self.seal_packed(self.stream.segment);
+        self.compact_look = true;
         self.stream.segment = segment;
         self.stream.salt = salt;
         self.stream.end = BLOCK_BYTES;
@@ -259,6 +277,7 @@ impl Store {
             closed,
             interval: false,
             wants_sync: false,
+            moves: false,
         };
         while let Some((_, request)) = self.queue.front() {
             let (bytes, logs) = self.measure(request);
@@ -274,6 +293,8 @@ impl Store {
             let fact = match request {
                 Request::SetMeta { log, .. }
                 | Request::AddCheckpoint { log, .. }
+                | Request::AddFile { log, checkpoint: _ }
+                | Request::Trim { log, .. }
                 | Request::RemoveCheckpoint { log, .. } => Some(*log),
                 _ => None,
             };
@@ -324,6 +345,7 @@ impl Store {
             bytes: draft.cursor - at,
             interval: draft.interval,
             echo_flags: draft.echo_flags,
+            moves: draft.moves,
             closed: draft.closed,
         });
         out.push(Effect::Write(Box::new(WritePlan {
@@ -352,8 +374,9 @@ impl Store {
                 flags: flight.echo_flags.get(log).copied().unwrap_or_default(),
             })
             .collect();
-        for record in &flight.records {
-            self.apply(record, flight.segment, flight.end);
+        self.apply_all(&flight.records, flight.segment, flight.end);
+        if flight.moves {
+            self.moved_on(flight.bytes);
         }
         for (id, end) in &flight.closed.ends {
             let view = self.logs.get_mut(id).map(|log| {
@@ -361,8 +384,10 @@ impl Store {
                 log.publish()
             });
             out.push(Effect::Wake { log: *id, view });
+            self.look_at_length(*id, now);
         }
         let mut closed = flight.closed;
+        closed.unlinked = std::mem::take(&mut self.unlinked);
         for (ticket, done) in closed.at_written.drain(..) {
             out.push(Effect::Reply { ticket, result: Ok(done) });
         }
@@ -370,7 +395,7 @@ impl Store {
             self.interval_due = Some(now.tick_ms + self.settings.sync_interval_ms);
         }
         self.unsynced.push_back(closed);
-        self.take_index_if_due();
+        self.take_index_if_due(now);
     }
 
     /// Batches up to this one are on the disk.
@@ -378,12 +403,21 @@ impl Store {
         self.sync_in_flight = false;
         self.durable = self.durable.max(batch);
         let mut touched = BTreeMap::new();
-        let mut answers = Vec::new();
+        let (mut answers, mut unlinked) = (Vec::new(), Vec::new());
         let mut promised = false;
         while let Some(closed) = self.unsynced.pop_front_if(|closed| closed.batch <= batch) {
             promised = closed.promised;
             touched.extend(closed.ends);
             answers.extend(closed.at_synced);
+            unlinked.extend(closed.unlinked);
+        }
+        for (log, lsn) in unlinked {
+            // Its name may belong to another one already.
+            let place =
+                self.logs.get(&log).and_then(|log| log.checkpoints.get(&lsn)).map(|checkpoint| checkpoint.place);
+            if !matches!(place, Some(CheckpointPlace::File { .. })) && !self.files.contains_key(&(log, lsn)) {
+                out.push(Effect::RemoveCheckpoint { log, lsn });
+            }
         }
         for (id, end) in touched {
             if let Some(log) = self.logs.get_mut(&id) {

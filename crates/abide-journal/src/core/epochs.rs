@@ -30,6 +30,12 @@ impl Epochs {
         }
     }
 
+    /// Entries wholly below the base go, but the one that owns the record before it.
+    pub(crate) fn trim(&mut self, base: u64) {
+        let owner = self.0.partition_point(|entry| entry.start_lsn < base).saturating_sub(1);
+        self.0.drain(..owner);
+    }
+
     /// The reign that wrote a record, if the table reaches back to it.
     pub fn owner(&self, lsn: u64) -> Option<u64> {
         let behind = self.0.partition_point(|entry| entry.start_lsn <= lsn);

@@ -29,6 +29,11 @@ impl Extent {
     pub fn end_lsn(&self) -> u64 {
         self.first_lsn + u64::from(self.records)
     }
+
+    /// Payload + 56 a record.
+    pub fn cost(&self) -> u64 {
+        self.bytes + 56 * u64::from(self.records)
+    }
 }
 
 /// Where one record was written.
@@ -44,9 +49,9 @@ pub(crate) struct RecordPlace {
 /// Extents of a log by rising LSN. Clones share everything, so that readers get a snapshot for the price of two counts.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Extents {
-    /// Full chunks of `CHUNK` extents.
+    /// Chunks of at most `CHUNK` extents, none empty.
     chunks: Arc<Vec<Arc<Vec<Extent>>>>,
-    /// The newest, fewer than `CHUNK`, or one less than is pushed.
+    /// The newest.
     tail: Arc<Vec<Extent>>,
 }
 
@@ -60,24 +65,41 @@ impl Extents {
         Self { chunks: Arc::new(chunks), tail: Arc::new(extents[full..].to_vec()) }
     }
 
-    pub(crate) fn get(&self, index: usize) -> Option<Extent> {
-        match self.chunks.get(index / CHUNK) {
-            Some(chunk) => chunk.get(index % CHUNK).copied(),
-            None => self.tail.get(index.checked_sub(self.chunks.len() * CHUNK)?).copied(),
-        }
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Extent> {
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Extent> {
         self.chunks.iter().flat_map(|chunk| chunk.iter()).chain(self.tail.iter())
     }
 
-    /// Index of the first extent for which `before` does not hold; it must hold for a prefix.
-    pub(crate) fn partition_point(&self, before: impl Fn(&Extent) -> bool) -> usize {
-        let chunk = self.chunks.partition_point(|chunk| chunk.last().is_some_and(&before));
-        match self.chunks.get(chunk) {
-            Some(found) => chunk * CHUNK + found.partition_point(before),
-            None => chunk * CHUNK + self.tail.partition_point(before),
+    /// The last extent for which `before` holds, and the first for which it does not; it must hold for a prefix.
+    pub(crate) fn around(&self, before: impl Fn(&Extent) -> bool) -> (Option<Extent>, Option<Extent>) {
+        let chunk = self.chunks.partition_point(|chunk| chunk.first().is_some_and(&before));
+        // Those before it begin in a prefix; what it is about lies in the last of them, or between.
+        let Some(last) = chunk.checked_sub(1).and_then(|index| self.chunks.get(index)) else {
+            let first = self.chunks.first().and_then(|chunk| chunk.first()).or(self.tail.first()).copied();
+            return match first.filter(|_| self.chunks.is_empty()) {
+                Some(_) => Self::around_in(&self.tail, before, None),
+                None => (None, first),
+            };
+        };
+        if chunk == self.chunks.len() && self.tail.first().is_some_and(&before) {
+            return Self::around_in(&self.tail, before, None);
         }
+        let next = self.chunks.get(chunk).and_then(|chunk| chunk.first()).or(self.tail.first());
+        Self::around_in(last, before, next.copied())
+    }
+
+    fn around_in(
+        extents: &[Extent],
+        before: impl Fn(&Extent) -> bool,
+        next: Option<Extent>,
+    ) -> (Option<Extent>, Option<Extent>) {
+        let index = extents.partition_point(before);
+        let last = index.checked_sub(1).and_then(|index| extents.get(index)).copied();
+        (last, extents.get(index).copied().or(next))
+    }
+
+    /// The extent that holds a record.
+    pub(crate) fn holding(&self, lsn: u64) -> Option<Extent> {
+        self.around(|extent| extent.first_lsn <= lsn).0.filter(|extent| lsn < extent.end_lsn())
     }
 
     /// Notes a record; says whether that took a new extent. `joinable`: it may share one with the record before it.
@@ -94,7 +116,7 @@ impl Extents {
             && let Some(last) = self.chunks.last()
             && joinable
         {
-            // The newest extent lies in a full chunk: bring it back, so that it can grow.
+            // The newest extent lies in a chunk: bring it back, so that it can grow.
             let tail = last.as_ref().clone();
             Arc::make_mut(&mut self.chunks).pop();
             self.tail = Arc::new(tail);
@@ -127,5 +149,108 @@ impl Extents {
             Arc::make_mut(&mut self.chunks).push(full);
         }
         true
+    }
+
+    /// Takes out all extents that lie wholly below a record.
+    pub(crate) fn drop_below(&mut self, lsn: u64) -> Vec<Extent> {
+        let gone: Vec<Extent> = self.iter().take_while(|extent| extent.end_lsn() <= lsn).copied().collect();
+        if gone.is_empty() {
+            return gone;
+        }
+        let chunks = Arc::make_mut(&mut self.chunks);
+        let whole = chunks.partition_point(|chunk| chunk.last().is_some_and(|last| last.end_lsn() <= lsn));
+        chunks.drain(..whole);
+        let part = match chunks.first_mut() {
+            Some(first) => Arc::make_mut(first),
+            None => Arc::make_mut(&mut self.tail),
+        };
+        part.retain(|extent| extent.end_lsn() > lsn);
+        gone
+    }
+
+    /// Puts the extents of records that were written again in the place of those that held them. Returns what went and what
+    /// came. A dense run of `new` counts if it is made of all records, from `base` on, of one or several extents.
+    pub(crate) fn replace(&mut self, new: &Self, base: u64) -> (Vec<Extent>, Vec<Extent>) {
+        let mut runs: Vec<Vec<Extent>> = Vec::new();
+        for extent in new.iter() {
+            match runs.last_mut() {
+                Some(run) if run.last().is_some_and(|last| last.end_lsn() == extent.first_lsn) => run.push(*extent),
+                _ => runs.push(vec![*extent]),
+            }
+        }
+        let mut all: Vec<Extent> = self.iter().copied().collect();
+        let (mut gone, mut come) = (Vec::new(), Vec::new());
+        for run in runs {
+            let (Some(from), Some(to)) = (run.first().map(|e| e.first_lsn), run.last().map(Extent::end_lsn)) else {
+                continue;
+            };
+            let first = all.partition_point(|extent| extent.end_lsn() <= from);
+            let end = all.partition_point(|extent| extent.first_lsn < to);
+            let old = all.get(first..end).unwrap_or_default();
+            let dense = old.windows(2).all(|pair| pair[0].end_lsn() == pair[1].first_lsn);
+            let whole = old.first().is_some_and(|first| first.first_lsn.max(base) == from)
+                && old.last().is_some_and(|last| last.end_lsn() == to);
+            if dense && whole {
+                come.extend(&run);
+                gone.extend(all.splice(first..end, run));
+            }
+        }
+        if !gone.is_empty() {
+            *self = Self::from_list(&all);
+        }
+        (gone, come)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn extent(segment: u64, first_lsn: u64, records: u32) -> Extent {
+        let place = u32::try_from(first_lsn * 100).unwrap_or(0);
+        Extent {
+            segment,
+            place,
+            batch_end: place,
+            span: records * 100,
+            records,
+            first_lsn,
+            first_offset: first_lsn * 10,
+            bytes: u64::from(records) * 10,
+        }
+    }
+
+    fn many() -> Extents {
+        let list: Vec<Extent> = (0..200).map(|number| extent(1, 1 + number * 3, 3)).collect();
+        Extents::from_list(&list)
+    }
+
+    #[test]
+    fn each_record_is_found_in_its_extent() {
+        let mut extents = many();
+        for below in [1, 4, 190, 193, 250, 598] {
+            let gone = extents.drop_below(below);
+            assert!(gone.iter().all(|extent| extent.end_lsn() <= below));
+            for lsn in 1..605 {
+                let linear = extents.iter().find(|extent| (extent.first_lsn..extent.end_lsn()).contains(&lsn));
+                assert_eq!(extents.holding(lsn), linear.copied(), "{lsn}");
+                let next = extents.iter().find(|extent| extent.first_lsn > lsn);
+                assert_eq!(extents.around(|extent| extent.first_lsn <= lsn).1, next.copied(), "{lsn}");
+            }
+        }
+        assert_eq!(extents.iter().count(), 1);
+    }
+
+    #[test]
+    fn whole_runs_are_replaced() {
+        let mut extents = many();
+        // Records 10..=15 are two extents; 20..=21 are a part of one; 301..=303 is one; its base has cut 1..=3 to 2..=3.
+        let list = [extent(9, 2, 2), extent(9, 10, 4), extent(9, 14, 2), extent(9, 20, 2), extent(9, 301, 3)];
+        let (gone, come) = extents.replace(&Extents::from_list(&list), 2);
+        assert_eq!(gone.iter().map(|extent| extent.first_lsn).collect::<Vec<_>>(), [1, 10, 13, 301]);
+        assert_eq!(come.iter().map(|extent| extent.first_lsn).collect::<Vec<_>>(), [2, 10, 14, 301]);
+        assert_eq!(extents.holding(15).map(|extent| extent.segment), Some(9));
+        assert_eq!(extents.holding(20).map(|extent| extent.segment), Some(1));
+        assert!(extents.iter().zip(extents.iter().skip(1)).all(|(a, b)| a.end_lsn() == b.first_lsn));
     }
 }

@@ -1,5 +1,6 @@
 //! State of one log in the core, and what readers see of it.
 
+use super::retention::Pin;
 use super::{Epochs, Extents};
 use crate::format::{CheckpointPlace, Damage, SnapshotCheckpoint, SnapshotLog, SnapshotPin};
 use crate::options::LogOptions;
@@ -26,6 +27,9 @@ pub struct LogView {
     pub(crate) meta: Arc<BTreeMap<String, Vec<u8>>>,
     pub(crate) damage: Arc<Vec<Damage>>,
     pub(crate) quarantined: bool,
+    /// What comes at and behind this place is held by a pin.
+    pub(crate) pinned: Option<Place>,
+    pub(crate) pins: Arc<[(Arc<str>, Place)]>,
     pub(crate) extents: Extents,
 }
 
@@ -48,7 +52,13 @@ pub(crate) struct LogState {
     pub(crate) epoch_begun: bool,
     pub(crate) meta: Arc<BTreeMap<String, Vec<u8>>>,
     pub(crate) checkpoints: Arc<BTreeMap<u64, SnapshotCheckpoint>>,
+    /// Pins with a name that outlive the process.
     pub(crate) pins: Vec<SnapshotPin>,
+    pub(crate) live_pins: BTreeMap<u64, Pin>,
+    /// The lowest pin that counts, as it was when pins or the log's length were last looked at.
+    pub(crate) pinned: Option<Place>,
+    /// The base, as it will be when what is numbered is written.
+    pub(crate) trimmed_to: Lsn,
     pub(crate) damage: Arc<Vec<Damage>>,
     pub(crate) quarantined: bool,
     pub(crate) extents: Extents,
@@ -78,6 +88,9 @@ impl LogState {
             meta: Arc::default(),
             checkpoints: Arc::default(),
             pins: Vec::new(),
+            live_pins: BTreeMap::new(),
+            pinned: None,
+            trimmed_to: Lsn::FIRST,
             damage: Arc::default(),
             quarantined: false,
             extents: Extents::default(),
@@ -128,13 +141,13 @@ impl LogState {
         }
     }
 
-    /// Segments that hold something of this log, one entry for each extent or checkpoint.
-    pub(crate) fn segments(&self) -> impl Iterator<Item = u64> {
+    /// Segments that hold something of this log: with cost and number of extents, one entry for each thing.
+    pub(crate) fn segments(&self) -> impl Iterator<Item = (u64, u64, u64)> {
         let inline = self.checkpoints.values().filter_map(|checkpoint| match checkpoint.place {
-            CheckpointPlace::Inline { segment, .. } => Some(segment),
+            CheckpointPlace::Inline { segment, .. } => Some((segment, checkpoint.cost(), 0)),
             CheckpointPlace::File { .. } => None,
         });
-        self.extents.iter().map(|extent| extent.segment).chain(inline)
+        self.extents.iter().map(|extent| (extent.segment, extent.cost(), 1)).chain(inline)
     }
 
     /// Publishes the state as written.
@@ -155,6 +168,8 @@ impl LogState {
             meta: Arc::clone(&self.meta),
             damage: Arc::clone(&self.damage),
             quarantined: self.quarantined,
+            pinned: self.pinned,
+            pins: self.live_pins.values().map(|pin| (Arc::clone(&pin.owner), pin.place)).collect(),
             extents: self.extents.clone(),
         });
         self.view = Some(Arc::clone(&view));

@@ -2,14 +2,12 @@
 
 use super::LogState;
 use super::batch::{Draft, stored_bytes};
-use super::checkpoints::to_thin_out;
 use super::store::{Done, Effect, NewEntry, Now, Payload, Request, Store, TicketId};
 use crate::entry::{AppendOptions, Appended, Durability, Expect};
 use crate::error::Error;
-use crate::format::{CheckpointPlace, Control, EpochEntry, Kind, Placement, RecordHeader, SnapshotCheckpoint};
+use crate::format::{Control, EpochEntry, Kind, Placement, RecordHeader};
 use crate::options::LogOptions;
 use crate::position::{ByteOffset, Epoch, LogId, LogUid, Lsn, Place, Position};
-use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -39,12 +37,6 @@ impl Store {
                 let (size, max) = (stored_bytes(entries), self.settings.append_bytes_max);
                 if size > max || entries.len() as u64 > self.echoes_max() {
                     return Err(Error::TooLarge { what: "unit", size, max });
-                }
-            }
-            Request::AddCheckpoint { bytes, .. } => {
-                let max = self.settings.checkpoint_inline_bytes_max;
-                if bytes.len() as u64 > max {
-                    return Err(Error::LimitExceeded { what: "bytes of an inline checkpoint", max });
                 }
             }
             Request::SetMeta { key, value, .. } if key.len() > META_KEY_BYTES || value.len() > META_VALUE_BYTES => {
@@ -97,8 +89,16 @@ impl Store {
                 (Done::Plain, Durability::Always)
             }
             Request::AddCheckpoint { log, lsn, offset, bytes } => {
-                self.add_checkpoint(log, lsn, offset, bytes, now, draft)?
+                self.number_inline(log, lsn, offset, bytes, now, draft)?
             }
+            Request::AddFile { log, checkpoint } => self.number_file(log, checkpoint, now, draft)?,
+            Request::Trim { log, to } => return self.number_trim(ticket, log, to, now, draft, out),
+            Request::Move(moving) => {
+                self.number_move(moving, now, draft);
+                return Ok(());
+            }
+            // Carried out when they were submitted.
+            Request::Pin { .. } | Request::AdvancePin { .. } | Request::Unpin { .. } => return Ok(()),
             Request::RemoveCheckpoint { log: id, lsn } => {
                 let log = live(&self.logs, id)?;
                 let invalid = |reason| Error::CheckpointInvalid { lsn, reason };
@@ -138,33 +138,6 @@ impl Store {
         self.names.insert(Arc::clone(&log.name), id);
         self.logs.insert(id, log);
         Ok((Done::Created(id), Durability::Always))
-    }
-
-    fn add_checkpoint(
-        &mut self,
-        id: LogId,
-        lsn: u64,
-        offset: u64,
-        bytes: Bytes,
-        now: Now,
-        draft: &mut Draft,
-    ) -> Result<(Done, Durability), Error> {
-        let log = live(&self.logs, id)?;
-        if lsn + 1 < log.base.lsn.get() || lsn >= log.written.lsn.get() {
-            return Err(Error::CheckpointInvalid { lsn, reason: "not between base and head" });
-        }
-        let max = log.options.checkpoints_max();
-        if !log.checkpoints.contains_key(&lsn) && log.checkpoints.len() >= max as usize {
-            let Some(lsn) = to_thin_out(&log.checkpoints, log.base.lsn.get()) else {
-                return Err(Error::LimitExceeded { what: "checkpoints", max: max.into() });
-            };
-            draft.control(id, log, now, Control::CheckpointRemoved { lsn });
-        }
-        let epoch = log.epochs.owner(lsn).unwrap_or(0);
-        let place = CheckpointPlace::Inline { segment: self.stream.segment, position: draft.cursor };
-        let done = SnapshotCheckpoint { lsn, offset, epoch, bytes: bytes.len() as u64, place };
-        draft.control(id, log, now, Control::CheckpointInline { lsn, offset, epoch, bytes });
-        Ok((Done::Checkpoint(done), log.options.durability))
     }
 
     fn number_sync(
@@ -263,6 +236,6 @@ fn number_entry(
     Appended { position: Position { epoch: Epoch(log.epoch), lsn }, offset, end_offset: log.next.offset }
 }
 
-fn live(logs: &BTreeMap<LogId, LogState>, id: LogId) -> Result<&LogState, Error> {
+pub(super) fn live(logs: &BTreeMap<LogId, LogState>, id: LogId) -> Result<&LogState, Error> {
     logs.get(&id).filter(|log| !log.dropping).ok_or(Error::LogGone)
 }

@@ -8,10 +8,11 @@ use super::space::Space;
 use super::store::{Phase, Settings, Store, Stream};
 use crate::disk::DiskSpace;
 use crate::format::{
-    BatchHeader, Control, Damage, Echo, EchoFlags, EpochEntry, Kind, Malformed, RecordHeader, Snapshot,
+    BatchHeader, CheckpointPlace, Control, Damage, Echo, EchoFlags, EpochEntry, Kind, Malformed, Placement,
+    RecordHeader, Snapshot,
 };
 use crate::position::{ByteOffset, Incarnation, LogId, Place};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// A store that is being opened.
@@ -72,6 +73,21 @@ impl Replayed {
             interval_due: None,
             proof_due: None,
             retry_at: None,
+            files: BTreeMap::new(),
+            unlinked: Vec::new(),
+            trim_wanted: BTreeSet::new(),
+            trim_due: None,
+            next_pin: 0,
+            compact_look: false,
+            compact_due: None,
+            compacting: None,
+            packed: BTreeMap::new(),
+            moved_here: 0,
+            spares: BTreeSet::new(),
+            making_spare: None,
+            next_spare: 1,
+            reserve: 0,
+            index_due: None,
             no_room: false,
             retry_room: false,
             disk: DiskSpace { free: u64::MAX, total: u64::MAX },
@@ -87,7 +103,7 @@ impl Replayed {
         store.next_batch = snapshot.batch + 1;
         for log in snapshot.logs {
             let (id, log) = LogState::from_snapshot(log);
-            log.segments().for_each(|segment| store.roots.hold(segment));
+            log.segments().for_each(|(segment, cost, extents)| store.roots.hold(segment, cost, extents));
             store.names.insert(Arc::clone(&log.name), id);
             store.logs.insert(id, log);
         }
@@ -106,8 +122,30 @@ impl Replayed {
     }
 
     /// Notes a segment file, whatever it holds.
-    pub fn segment_exists(&mut self, segment: u64) {
-        self.0.roots.exists(segment);
+    pub fn segment_exists(&mut self, segment: u64, file: u64) {
+        self.0.roots.exists(segment, file);
+    }
+
+    /// Notes a whole spare segment.
+    pub fn spare_exists(&mut self, spare: u64) {
+        self.0.spares.insert(spare);
+        self.0.next_spare = self.0.next_spare.max(spare + 1);
+    }
+
+    /// A spare segment that this open may use, if there is one.
+    pub fn take_spare(&mut self) -> Option<u64> {
+        self.0.spares.pop_first()
+    }
+
+    /// Notes the length of the reserve.
+    pub fn reserve_exists(&mut self, bytes: u64) {
+        self.0.reserve = bytes;
+    }
+
+    /// Whether a checkpoint lies in a file of this name.
+    pub fn is_checkpoint_file(&self, log: LogId, lsn: u64) -> bool {
+        let place = self.0.logs.get(&log).and_then(|log| log.checkpoints.get(&lsn)).map(|checkpoint| checkpoint.place);
+        matches!(place, Some(CheckpointPlace::File { .. }))
     }
 
     /// Applies a batch that lies at this byte of a segment.
@@ -118,6 +156,7 @@ impl Replayed {
         let mut rest = body.get(echoes..).ok_or(Malformed("the echoes of a batch are cut off"))?;
         let mut place = at + (BatchHeader::BYTES + echoes) as u64;
         let mut flags = BTreeMap::<LogId, (EchoFlags, Place)>::new();
+        let mut moved = Vec::new();
         for _ in 0..header.records {
             let record = RecordHeader::decode(rest)?;
             let stored = RecordHeader::record_bytes(record.payload_len as usize);
@@ -125,17 +164,24 @@ impl Replayed {
                 .get(RecordHeader::BYTES..RecordHeader::BYTES + record.payload_len as usize)
                 .ok_or(Malformed("a record is cut off"))?;
             rest = rest.get(stored..).ok_or(Malformed("a record is cut off"))?;
-            let end_of_log = store.replay_record(record, payload, segment, place, end)?;
-            let entry = flags.entry(record.log).or_insert((EchoFlags::default(), Place::START));
-            entry.1 = end_of_log.unwrap_or(entry.1);
+            let written = store.replay_record(record, payload, place)?;
+            let entry = flags.entry(record.log).or_insert((EchoFlags::MOVED, Place::START));
+            if record.placement == Placement::First {
+                entry.0.0 &= !EchoFlags::MOVED.0;
+                store.apply_all(&[written], segment, end);
+            } else if written.control.is_some() || store.is_live(&record) {
+                moved.push(written);
+            }
+            entry.1 = store.logs.get(&record.log).map_or(entry.1, |log| log.next);
             if !record.kind.has_lsn() && record.kind != Kind::CheckpointInline {
-                entry.0 = EchoFlags::CONTROL;
+                entry.0.0 |= EchoFlags::CONTROL.0;
             }
             place += stored as u64;
         }
         if !rest.is_empty() {
             return Err(Malformed("bytes behind the last record of a batch"));
         }
+        store.apply_all(&moved, segment, end);
         let echo = |(log, (flags, end)): (LogId, (EchoFlags, Place))| Echo {
             log,
             last_lsn: end.lsn.get() - 1,
@@ -160,12 +206,16 @@ impl Replayed {
         store.wanted = store.durable;
         store.sync_asked = store.durable;
         store.disk = end.space;
-        store.roots.exists(end.segment);
+        store.roots.exists(end.segment, end.prepared);
+        // Files of checkpoints that are gone were removed by the open.
+        store.unlinked.clear();
+        store.compact_look = true;
         let mut views = Vec::new();
         for (id, log) in &mut store.logs {
             log.epoch = end.incarnation.0.max(log.epochs.last() + 1);
             log.written = log.next;
             log.durable = log.next;
+            log.trimmed_to = log.base.lsn;
             views.push((*id, log.publish()));
         }
         store.roots.seal_all_before(end.segment);
@@ -174,16 +224,14 @@ impl Replayed {
 }
 
 impl Store {
-    fn replay_record(
-        &mut self,
-        header: RecordHeader,
-        payload: &[u8],
-        segment: u64,
-        place: u64,
-        batch_end: u64,
-    ) -> Result<Option<Place>, Malformed> {
+    fn replay_record(&mut self, header: RecordHeader, payload: &[u8], place: u64) -> Result<Written, Malformed> {
         let mut control = None;
-        if header.kind.has_lsn() {
+        // One that was written again changes places only, and only if its log still has it.
+        if header.placement == Placement::Moved {
+            if !header.kind.has_lsn() {
+                control = Some(Control::decode(header.kind, payload)?);
+            }
+        } else if header.kind.has_lsn() {
             let log = self.logs.get_mut(&header.log).ok_or(Malformed("a record of an unknown log"))?;
             if (header.lsn, header.offset) != (log.next.lsn.get(), log.next.offset.0) {
                 return Err(Malformed("a record is not the next one of its log"));
@@ -210,6 +258,8 @@ impl Store {
                     | Control::Meta { .. }
                     | Control::CheckpointInline { .. }
                     | Control::CheckpointRemoved { .. }
+                    | Control::CheckpointAdded { .. }
+                    | Control::Trimmed { .. }
                     | Control::Damage(_)
                     | Control::Dropped,
                     true,
@@ -218,8 +268,6 @@ impl Store {
                 (_, true) => return Err(Malformed("a fact that this version does not know how to apply")),
             }
         }
-        let end = self.logs.get(&header.log).map(|log| log.next);
-        self.apply(&Written { header, place, control }, segment, batch_end);
-        Ok(end)
+        Ok(Written { header, place, control })
     }
 }

@@ -1,17 +1,17 @@
 //! One store: its states, its queue, and what becomes of each event.
 
 use super::batch::{Closed, InFlight};
+use super::compaction::{Compacting, Moving, Piece};
+use super::room::{Ahead, Claim, Origin};
 use super::roots::Roots;
 use super::space::{Limits, Space, SpaceState};
 use super::{LogState, LogView};
 use crate::disk::DiskSpace;
 use crate::entry::{AppendOptions, Appended};
 use crate::error::{Cause, Error};
-use crate::format::{
-    BLOCK_BYTES, BatchHeader, Damage, Echo, Kind, RecordHeader, SegmentHeader, Snapshot, SnapshotCheckpoint,
-};
+use crate::format::{BatchHeader, Damage, Echo, Kind, RecordHeader, SegmentHeader, Snapshot, SnapshotCheckpoint};
 use crate::options::LogOptions;
-use crate::position::{Incarnation, LogId, LogUid, Lsn, Position};
+use crate::position::{Incarnation, LogId, LogUid, Lsn, Place, Position};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -27,6 +27,13 @@ pub struct Settings {
     pub sync_interval_ms: u64,
     pub proof_delay_ms: u64,
     pub index_interval_bytes: u64,
+    pub index_interval_ms: u64,
+    pub trim_interval_ms: u64,
+    pub pin_bytes_max: u64,
+    pub pin_age_ms_max: u64,
+    pub spare_segments: u64,
+    pub compact_live_ratio: f64,
+    pub compact_bytes_per_s: u64,
     pub extent_bytes: u32,
     pub checkpoint_inline_bytes_max: u64,
     pub disk_reserve_bytes: u64,
@@ -78,6 +85,18 @@ pub enum Request {
     SetMeta { log: LogId, key: String, value: Vec<u8> },
     /// A checkpoint for all records up to `lsn` (0: for the empty log), behind which lies `offset`.
     AddCheckpoint { log: LogId, lsn: u64, offset: u64, bytes: Bytes },
+    /// The same, whose file is durable.
+    AddFile { log: LogId, checkpoint: SnapshotCheckpoint },
+    /// What lies before `to` is no longer kept, as far as pins allow.
+    Trim { log: LogId, to: Place },
+    /// What lies at and behind `place` is kept as long as the pin lives.
+    Pin { log: LogId, place: Place, owner: Arc<str> },
+    /// A pin moves forward.
+    AdvancePin { log: LogId, pin: u64, place: Place },
+    /// A pin is released.
+    Unpin { log: LogId, pin: u64 },
+    /// Compaction.
+    Move(Moving),
     /// A damage, or what has become of it.
     Damage { log: LogId, damage: Damage },
     /// One checkpoint less.
@@ -99,17 +118,23 @@ pub enum Event {
     /// [`Effect::Sync`] returned.
     Synced { batch: u64 },
     /// [`Effect::Prepare`] is done. `salt` is fresh from the source of random numbers.
-    Prepared { segment: u64, to: u64, salt: u32, space: DiskSpace },
+    Prepared { ahead: Ahead, to: u64, salt: u32, space: DiskSpace },
     /// The disk has no room for it.
-    PrepareFailed { space: DiskSpace },
+    PrepareFailed { ahead: Ahead, space: DiskSpace },
     /// [`Effect::Measure`] is done.
     Measured { space: DiskSpace },
     /// [`Effect::WriteIndex`] is durable under its name.
     IndexWritten { batch: u64, bytes: u64 },
     /// The disk has no room for it.
     IndexFailed,
-    /// A segment's file is gone.
-    Freed { space: DiskSpace },
+    /// A segment's file is gone, or has become this spare one.
+    Freed { spare: Option<u64>, space: DiskSpace },
+    /// [`Effect::WriteCheckpoint`] is durable under its name; or why not.
+    CheckpointWritten { log: LogId, lsn: u64, written: Result<SnapshotCheckpoint, Error> },
+    /// [`Effect::FindTrim`] is done: where the base may go.
+    TrimFound { log: LogId, to: Option<Place> },
+    /// [`Effect::Read`] is done.
+    Read(Moving),
     /// Any call to the disk failed, or the lock is no longer ours.
     Failed { cause: Cause },
     /// [`Store::deadline`] has passed.
@@ -122,8 +147,10 @@ pub enum Event {
 #[derive(Debug)]
 #[expect(missing_docs, reason = "fields are described on the types they have")]
 pub enum Effect {
-    /// Write zeros into a segment from `from` up to `to`. `create`: make the file and its directory entry durable first.
-    Prepare { segment: u64, create: bool, from: u64, to: u64 },
+    /// Write zeros into a file from `from` up to `to`; one that is new, or was a spare one, gets a durable directory entry.
+    Prepare { ahead: Ahead, origin: Origin, from: u64, to: u64 },
+    /// Remove the reserve.
+    GiveUpReserve,
     /// Write a batch, and before it the segment's header if it is the first there.
     Write(Box<WritePlan>),
     /// Sync the segment, which holds all batches up to this one that are not durable.
@@ -132,8 +159,16 @@ pub enum Effect {
     WriteIndex { batch: u64, file: Vec<u8> },
     /// Remove a snapshot that is no longer kept.
     RemoveIndex { batch: u64 },
-    /// Remove a segment's file.
-    Free { segment: u64 },
+    /// Remove a segment's file, or make it this spare one.
+    Free { segment: u64, spare: Option<u64> },
+    /// Make a checkpoint's file durable.
+    WriteCheckpoint(NewFile),
+    /// Remove a checkpoint's file.
+    RemoveCheckpoint { log: LogId, lsn: u64 },
+    /// Look how far a log's limits let its base go.
+    FindTrim { log: LogId },
+    /// Read and verify what is live in a segment.
+    Read { piece: Piece },
     /// Ask how much room the disk has.
     Measure,
     /// Answer a caller.
@@ -153,7 +188,21 @@ pub enum Done {
     Appended(Vec<Appended>),
     Created(LogId),
     Checkpoint(SnapshotCheckpoint),
+    Trimmed(Place),
+    Pinned { log: LogId, pin: u64, place: Place },
     Plain,
+}
+
+/// A checkpoint to be written as a file.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "as in CheckpointFileHeader")]
+pub struct NewFile {
+    pub log: LogId,
+    pub uid: LogUid,
+    pub lsn: u64,
+    pub offset: u64,
+    pub epoch: u64,
+    pub bytes: Bytes,
 }
 
 /// A batch to be written.
@@ -196,6 +245,8 @@ pub enum Payload {
     },
     /// Made by the core.
     Control(Vec<u8>),
+    /// Of a record that is written again.
+    Moved(Bytes),
 }
 
 /// Opening is over when a store exists; see `replay`.
@@ -284,6 +335,30 @@ pub struct Store {
     /// The last batch holds something promised that no later one proves durable: at this time a proof is written.
     pub(super) proof_due: Option<u64>,
     pub(super) retry_at: Option<u64>,
+    /// Checkpoint files that are being written, with those who wait for them.
+    pub(super) files: BTreeMap<(LogId, u64), TicketId>,
+    /// Checkpoint files that nothing refers to once the next batch is durable.
+    pub(super) unlinked: Vec<(LogId, u64)>,
+    /// Logs whose length is looked at when `trim_due` comes.
+    pub(super) trim_wanted: BTreeSet<LogId>,
+    pub(super) trim_due: Option<u64>,
+    pub(super) next_pin: u64,
+    /// Something has died since segments were last looked at.
+    pub(super) compact_look: bool,
+    pub(super) compact_due: Option<u64>,
+    pub(super) compacting: Option<Compacting>,
+    /// Segments that hold what was written again, or cannot be emptied, with what was live in them then.
+    pub(super) packed: BTreeMap<u64, u64>,
+    /// Bytes that compaction has written into the present segment.
+    pub(super) moved_here: u64,
+    /// Whole segments that wait for use.
+    pub(super) spares: BTreeSet<u64>,
+    /// A spare segment that is being made, and how far.
+    pub(super) making_spare: Option<(u64, u64)>,
+    pub(super) next_spare: u64,
+    /// Length of the reserve, 0: there is none.
+    pub(super) reserve: u64,
+    pub(super) index_due: Option<u64>,
     pub(super) no_room: bool,
     /// Something has changed since room was missing: it is asked for again.
     pub(super) retry_room: bool,
@@ -291,10 +366,8 @@ pub struct Store {
     pub(super) space: Space,
 }
 
-/// Room is tried again after this time.
-const RETRY_MS: u64 = 1_000;
-/// A segment grows ahead of use in steps of this many bytes.
-const STEP_BYTES: u64 = 1 << 20;
+/// An index snapshot is taken after some time only if at least this much was appended.
+const WORTH_AN_INDEX_BYTES: u64 = 1 << 20;
 /// Snapshots up to this size are taken just to free a segment.
 const CHEAP_INDEX_BYTES: u64 = 1 << 20;
 
@@ -311,7 +384,10 @@ impl Store {
 
     /// The next `tick_ms` at which [`Event::Tick`] is due. `None`: nothing will happen by itself.
     pub fn deadline(&self) -> Option<u64> {
-        [self.interval_due, self.retry_at, self.proof_due].into_iter().flatten().min()
+        [self.interval_due, self.retry_at, self.proof_due, self.trim_due, self.index_due, self.compact_due]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Whether the store has come to its end.
@@ -322,23 +398,23 @@ impl Store {
     /// One step: what happened goes in, what is to be done comes out.
     pub fn handle(&mut self, now: Now, event: Event, out: &mut Vec<Effect>) {
         match event {
-            Event::Submit { ticket, request } => return self.submit(ticket, request, out),
+            Event::Submit { ticket, request } => return self.submit(now, ticket, request, out),
             Event::Turn => {}
             Event::Written { batch } => self.batch_written(now, batch, out),
             Event::Synced { batch } => self.batch_synced(now, batch, out),
-            Event::Prepared { segment, to, salt, space } => self.prepared(segment, to, salt, space),
-            Event::PrepareFailed { space } => {
-                self.stream.preparing = false;
-                self.no_room = true;
-                self.disk = space;
-            }
+            Event::Prepared { ahead, to, salt, space } => self.prepared(ahead, to, salt, space),
+            Event::PrepareFailed { ahead, space } => self.prepare_failed(ahead, space),
             Event::Measured { space } => self.disk = space,
-            Event::Freed { space } => {
+            Event::Freed { spare, space } => {
                 self.disk = space;
                 self.retry_room = true;
+                self.spares.extend(spare);
             }
+            Event::CheckpointWritten { log, lsn, written } => self.file_written(log, lsn, written, out),
+            Event::TrimFound { log, to } => self.trim_found(log, to),
+            Event::Read(moving) => self.read(moving),
             Event::IndexWritten { batch, bytes } => self.index_written(batch, bytes, out),
-            Event::IndexFailed => self.index_failed(),
+            Event::IndexFailed => self.index_failed(out),
             Event::Failed { cause } => self.poison(&cause, out),
             Event::Tick => self.tick(now, out),
             Event::Close { ticket } => self.close(ticket, out),
@@ -346,10 +422,27 @@ impl Store {
         self.advance(now, out);
     }
 
-    fn submit(&mut self, ticket: TicketId, request: Request, out: &mut Vec<Effect>) {
-        match self.admit(&request) {
-            Ok(()) => self.queue.push_back((ticket, request)),
-            Err(error) => out.push(Effect::Reply { ticket, result: Err(error) }),
+    fn submit(&mut self, now: Now, ticket: TicketId, request: Request, out: &mut Vec<Effect>) {
+        let admitted = match self.admit(&request) {
+            Err(error) => Err(error),
+            Ok(()) => match request {
+                Request::Pin { .. } | Request::AdvancePin { .. } | Request::Unpin { .. } => {
+                    self.change_pin(now, ticket, request, out);
+                    Ok(())
+                }
+                Request::AddCheckpoint { log, lsn, offset, bytes }
+                    if bytes.len() as u64 > self.settings.checkpoint_inline_bytes_max =>
+                {
+                    self.submit_file(ticket, log, lsn, offset, bytes, out)
+                }
+                request => {
+                    self.queue.push_back((ticket, request));
+                    Ok(())
+                }
+            },
+        };
+        if let Err(error) = admitted {
+            out.push(Effect::Reply { ticket, result: Err(error) });
         }
     }
 
@@ -360,21 +453,10 @@ impl Store {
             Phase::Closing { .. } | Phase::Closed => return Err(Error::Closed),
         }
         self.check_size(request)?;
-        if self.space.state == SpaceState::Full && !self.may_use_last_room(request) {
+        if self.space.state == SpaceState::Full && self.claim(request) == Claim::Ordinary {
             return Err(Error::Full);
         }
         Ok(())
-    }
-
-    /// Control records may use everything: dropping is how a full store gets room. New logs and units that are wholly
-    /// essential may too.
-    pub(super) fn may_use_last_room(&self, request: &Request) -> bool {
-        let essential = |log: &LogId| self.logs.get(log).is_none_or(|state| state.options.essential);
-        match request {
-            Request::Append { entries, .. } => entries.iter().all(|entry| essential(&entry.log)),
-            Request::AddCheckpoint { log, .. } => essential(log),
-            _ => true,
-        }
     }
 
     fn tick(&mut self, now: Now, out: &mut Vec<Effect>) {
@@ -385,6 +467,14 @@ impl Store {
         if self.proof_due.is_some_and(|due| due <= now.tick_ms) {
             self.proof_due = None;
             self.proof_wanted = true;
+        }
+        if self.index_due.is_some_and(|due| due <= now.tick_ms) {
+            self.index_due = None;
+            self.take_index();
+        }
+        if self.trim_due.is_some_and(|due| due <= now.tick_ms) {
+            self.trim_due = None;
+            self.find_trims(now, out);
         }
         if self.retry_at.is_some_and(|at| at <= now.tick_ms) {
             self.retry_at = None;
@@ -415,6 +505,7 @@ impl Store {
             return;
         }
         self.update_space(now, out);
+        self.advance_compaction(now, out);
         // Before the next batch is closed: it must not begin in a block that this sync covers.
         self.advance_sync(out);
         self.close_batch(now, out);
@@ -437,47 +528,6 @@ impl Store {
         }
     }
 
-    fn advance_room(&mut self, out: &mut Vec<Effect>) {
-        let Stream { segment, end, prepared, missing, leaving, .. } = self.stream;
-        if self.stream.preparing || (self.no_room && !self.retry_room) {
-            return;
-        }
-        self.retry_room = false;
-        let size = self.settings.segment_bytes;
-        let (target, from, to) = if !leaving && prepared < size && prepared < end + missing.max(STEP_BYTES) {
-            (segment, prepared, ((end + missing).max(prepared) + STEP_BYTES).next_multiple_of(BLOCK_BYTES))
-        } else if leaving || size - end < size / 2 {
-            match self.stream.next {
-                None if self.limits().reached(self.roots.segments()) => {
-                    self.no_room = true;
-                    return;
-                }
-                None => (segment + 1, 0, STEP_BYTES),
-                Some(_) => {
-                    self.no_room = false;
-                    return;
-                }
-            }
-        } else {
-            self.no_room = false;
-            return;
-        };
-        self.stream.preparing = true;
-        out.push(Effect::Prepare { segment: target, create: from == 0, from, to: to.min(size) });
-    }
-
-    fn prepared(&mut self, segment: u64, to: u64, salt: u32, space: DiskSpace) {
-        self.disk = space;
-        self.no_room = false;
-        self.stream.preparing = false;
-        if segment == self.stream.segment {
-            self.stream.prepared = to;
-        } else {
-            self.stream.next = Some((salt, to));
-            self.roots.exists(segment);
-        }
-    }
-
     pub(super) fn limits(&self) -> Limits {
         Limits {
             bytes_max: self.settings.bytes_max,
@@ -486,31 +536,8 @@ impl Store {
         }
     }
 
-    /// Judges the room anew; when it has become full, ordinary requests in the queue are refused.
-    fn update_space(&mut self, now: Now, out: &mut Vec<Effect>) {
-        let limits = self.limits();
-        let full = self.no_room || limits.below_reserve(self.disk);
-        let space = limits.judge(self.roots.segments(), self.disk, full);
-        if full {
-            self.retry_at.get_or_insert(now.tick_ms + RETRY_MS);
-            for (ticket, request) in std::mem::take(&mut self.queue) {
-                if self.may_use_last_room(&request) {
-                    self.queue.push_back((ticket, request));
-                } else {
-                    out.push(Effect::Reply { ticket, result: Err(Error::Full) });
-                }
-            }
-        } else {
-            self.retry_at = None;
-        }
-        if space.state != self.space.state {
-            out.push(Effect::Space(space));
-        }
-        self.space = space;
-    }
-
     /// After each batch: whether the index is due.
-    pub(super) fn take_index_if_due(&mut self) {
+    pub(super) fn take_index_if_due(&mut self, now: Now) {
         // Closing takes one by itself, and none behind the clean end.
         if !matches!(self.phase, Phase::Ready) {
             return;
@@ -519,6 +546,9 @@ impl Store {
         let cheap = self.roots.last_bytes <= CHEAP_INDEX_BYTES || self.space.state != SpaceState::Ok;
         if self.appended_since_index >= interval || (self.roots.waiting() && cheap) {
             self.take_index();
+        }
+        if self.appended_since_index >= WORTH_AN_INDEX_BYTES && self.index.is_none() {
+            self.index_due.get_or_insert(now.tick_ms + self.settings.index_interval_ms);
         }
     }
 
@@ -544,6 +574,7 @@ impl Store {
             file: Some(snapshot.encode()),
         });
         self.appended_since_index = 0;
+        self.index_due = None;
         self.wanted = self.wanted.max(batch);
     }
 
@@ -563,7 +594,16 @@ impl Store {
         if obsolete != 0 {
             out.push(Effect::RemoveIndex { batch: obsolete });
         }
-        out.extend(free.into_iter().map(|segment| Effect::Free { segment }));
+        for (segment, file) in free {
+            self.packed.remove(&segment);
+            // A whole one is kept to be used again: one as spare, and one to be the next.
+            let keeps = self.spares.len() as u64 <= self.settings.spare_segments && file == self.settings.segment_bytes;
+            let spare = keeps.then(|| {
+                self.next_spare += 1;
+                self.next_spare - 1
+            });
+            out.push(Effect::Free { segment, spare });
+        }
         // One more snapshot frees what the older of the kept two still needs; without room it is not left to chance.
         self.proof_wanted = self.roots.waiting() && self.space.state != SpaceState::Ok;
         if let Phase::Closing { step: step @ CloseStep::Index, .. } = &mut self.phase {
@@ -572,8 +612,14 @@ impl Store {
         }
     }
 
-    fn index_failed(&mut self) {
+    fn index_failed(&mut self, out: &mut Vec<Effect>) {
         self.index = None;
+        if self.reserve > 0 {
+            // That is what it is for.
+            self.reserve = 0;
+            out.push(Effect::GiveUpReserve);
+            return self.take_index();
+        }
         if let Phase::Closing { step: step @ CloseStep::Index, .. } = &mut self.phase {
             *step = CloseStep::Clean;
             self.proof_wanted = true;
@@ -582,7 +628,7 @@ impl Store {
 
     fn advance_closing(&mut self, now: Now, out: &mut Vec<Effect>) {
         let Phase::Closing { ticket, step } = self.phase else { return };
-        if self.in_flight.is_some() || !self.queue.is_empty() {
+        if self.in_flight.is_some() || !self.queue.is_empty() || !self.files.is_empty() {
             return;
         }
         self.wanted = self.wanted.max(self.next_batch - 1);
@@ -625,6 +671,9 @@ impl Store {
                 out.push(Effect::Reply { ticket, result: Err(Error::Unknown { position }) });
             }
         }
+        for ticket in std::mem::take(&mut self.files).into_values() {
+            out.push(Effect::Reply { ticket, result: Err(Error::Poisoned(cause.clone())) });
+        }
         for (ticket, _) in self.queue.drain(..) {
             out.push(Effect::Reply { ticket, result: Err(Error::Poisoned(cause.clone())) });
         }
@@ -634,6 +683,7 @@ impl Store {
         self.phase = Phase::Poisoned(cause.clone());
         self.interval_due = None;
         self.proof_due = None;
+        (self.trim_due, self.index_due, self.compact_due) = (None, None, None);
         self.retry_at = None;
         out.push(Effect::Poisoned(cause.clone()));
     }

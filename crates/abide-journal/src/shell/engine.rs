@@ -32,8 +32,6 @@ pub(crate) struct Engine {
     pending: HashMap<TicketId, Pending>,
     next_ticket: TicketId,
     jobs: VecDeque<Job>,
-    /// Jobs that helper threads have not answered yet.
-    running: usize,
     logs: BTreeMap<LogId, Arc<LogShared>>,
     ages: Ages,
     abandoned: bool,
@@ -54,7 +52,6 @@ impl Engine {
             pending: HashMap::new(),
             next_ticket: 0,
             jobs: VecDeque::new(),
-            running: 0,
             logs: logs.into_iter().map(|log| (log.id, log)).collect(),
             ages: Ages::default(),
             abandoned: false,
@@ -68,7 +65,6 @@ impl Engine {
             match message {
                 Message::Submit(submission) => self.submit(shared, submission),
                 Message::Event(event) => {
-                    self.running -= 1;
                     self.event(shared, event);
                 }
                 Message::Close { answer } => {
@@ -113,12 +109,17 @@ impl Engine {
                 self.jobs.push_back(Job::Write { plan, payloads });
             }
             Effect::Sync { segment, batch } => self.jobs.push_back(Job::Sync { segment, batch }),
-            Effect::Prepare { segment, create, from, to } => {
-                self.jobs.push_back(Job::Prepare { segment, create, from, to });
+            Effect::Prepare { ahead, origin, from, to } => {
+                self.jobs.push_back(Job::Prepare { ahead, origin, from, to });
             }
+            Effect::GiveUpReserve => self.jobs.push_back(Job::GiveUpReserve),
+            Effect::WriteCheckpoint(new) => self.jobs.push_back(Job::WriteCheckpoint(new)),
+            Effect::RemoveCheckpoint { log, lsn } => self.jobs.push_back(Job::RemoveCheckpoint { log, lsn }),
+            Effect::FindTrim { log } => self.jobs.push_back(Job::FindTrim { log }),
+            Effect::Read { piece } => self.jobs.push_back(Job::Read { piece }),
             Effect::WriteIndex { batch, file } => self.jobs.push_back(Job::WriteIndex { batch, file }),
             Effect::RemoveIndex { batch } => self.jobs.push_back(Job::RemoveIndex { batch }),
-            Effect::Free { segment } => self.jobs.push_back(Job::Free { segment }),
+            Effect::Free { segment, spare } => self.jobs.push_back(Job::Free { segment, spare }),
             Effect::Measure => self.jobs.push_back(Job::Measure),
             Effect::Reply { ticket, result } => self.reply(shared, ticket, result),
             Effect::Wake { log, view } => self.publish(shared, log, view),
@@ -141,6 +142,7 @@ impl Engine {
     fn payloads(&mut self, plan: &WritePlan) -> Vec<Sealed> {
         let taken = plan.records.iter().map(|record| match &record.payload {
             Payload::Control(bytes) => Sealed::new(bytes.clone().into()),
+            Payload::Moved(bytes) => Sealed::new(bytes.clone()),
             Payload::Entry { ticket, index } => self
                 .pending
                 .get(ticket)
@@ -219,8 +221,6 @@ impl Engine {
     pub(crate) fn turn(&mut self, shared: &Shared) -> bool {
         let messages = shared.take_messages();
         let mut worked = !messages.is_empty();
-        // Nothing is answered by helpers here.
-        self.running = usize::MAX;
         self.take(shared, messages);
         if self.store.deadline().is_some_and(|deadline| deadline <= shared.clock.tick_ms()) {
             self.event(shared, Event::Tick);
@@ -319,11 +319,19 @@ impl Engine {
 
     fn dispatch(&mut self, job: Job) {
         let Some(helpers) = &self.helpers else { return };
-        self.running += 1;
         match job {
             Job::Sync { .. } => helpers.syncer.send(job),
             _ => helpers.upkeep.send(job),
         }
+    }
+}
+
+/// How content is stored.
+pub(crate) fn payload(content: Content) -> (Kind, bytes::Bytes) {
+    match content {
+        Content::Data(bytes) => (Kind::Data, bytes),
+        Content::Mark(bytes) => (Kind::Mark, bytes),
+        Content::Gap(length) => (Kind::Gap, bytes::Bytes::copy_from_slice(&length.to_le_bytes())),
     }
 }
 

@@ -1,12 +1,14 @@
 //! Carries out what the core asks of the disk.
 
+use super::digest::Digests;
 use super::encode::{Encoded, Sealed};
 use super::paths::temporary;
 use super::shared::{SegmentFile, Shared, locked};
-use crate::core::{Event, WritePlan};
+use crate::core::{Ahead, Event, NewFile, Origin, Piece, WritePlan};
 use crate::disk::{DiskSpace, File};
-use crate::error::Cause;
-use crate::format::BLOCK_BYTES;
+use crate::error::{Cause, Error};
+use crate::format::{BLOCK_BYTES, CheckpointPlace, SnapshotCheckpoint};
+use crate::position::LogId;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,10 +18,15 @@ use std::sync::Arc;
 pub(crate) enum Job {
     Write { plan: Box<WritePlan>, payloads: Vec<Sealed> },
     Sync { segment: u64, batch: u64 },
-    Prepare { segment: u64, create: bool, from: u64, to: u64 },
+    Prepare { ahead: Ahead, origin: Origin, from: u64, to: u64 },
+    GiveUpReserve,
     WriteIndex { batch: u64, file: Vec<u8> },
     RemoveIndex { batch: u64 },
-    Free { segment: u64 },
+    Free { segment: u64, spare: Option<u64> },
+    WriteCheckpoint(NewFile),
+    RemoveCheckpoint { log: LogId, lsn: u64 },
+    FindTrim { log: LogId },
+    Read { piece: Piece },
     Measure,
 }
 
@@ -42,9 +49,14 @@ impl Shared {
     /// Does it and says what happened. `None`: nobody waits for it.
     pub(crate) fn carry_out(&self, job: &Job) -> Option<Event> {
         let makes_or_removes_files = match job {
-            Job::Prepare { create, .. } => *create,
-            Job::WriteIndex { .. } | Job::RemoveIndex { .. } | Job::Free { .. } => true,
-            Job::Write { .. } | Job::Sync { .. } | Job::Measure => false,
+            Job::Prepare { origin, .. } => *origin != Origin::Grown,
+            Job::WriteIndex { .. }
+            | Job::RemoveIndex { .. }
+            | Job::Free { .. }
+            | Job::GiveUpReserve
+            | Job::WriteCheckpoint(_)
+            | Job::RemoveCheckpoint { .. } => true,
+            Job::Write { .. } | Job::Sync { .. } | Job::FindTrim { .. } | Job::Read { .. } | Job::Measure => false,
         };
         if makes_or_removes_files && !self.still_locked() {
             return Some(Event::Failed { cause: Cause::LockLost });
@@ -52,19 +64,33 @@ impl Shared {
         let outcome = match job {
             Job::Write { plan, payloads } => self.write(plan, payloads),
             Job::Sync { segment, batch } => self.sync(*segment, *batch),
-            Job::Prepare { segment, create, from, to } => self.prepare(*segment, *create, *from, *to),
+            Job::Prepare { ahead, origin, from, to } => self.prepare(*ahead, *origin, *from, *to),
+            Job::GiveUpReserve => return self.remove(&self.paths.reserve()),
             Job::WriteIndex { batch, file } => self.write_index(*batch, file),
-            Job::RemoveIndex { batch } => return self.remove_index(*batch),
-            Job::Free { segment } => self.free(*segment),
+            Job::RemoveIndex { batch } => return self.remove(&self.paths.index(*batch)),
+            Job::Free { segment, spare } => self.free(*segment, *spare),
+            Job::WriteCheckpoint(new) => self.write_checkpoint(new),
+            Job::RemoveCheckpoint { log, lsn } => return self.remove(&self.paths.checkpoint(*log, *lsn)),
+            Job::FindTrim { log } => return Some(Event::TrimFound { log: *log, to: self.trim_target(*log, None) }),
+            Job::Read { piece } => return Some(Event::Read(self.read_piece(piece))),
             Job::Measure => self.measure().map(|space| Event::Measured { space }),
         };
         Some(outcome.unwrap_or_else(|Failure(action, file, error)| {
             let no_space = error.kind() == io::ErrorKind::StorageFull;
             match job {
-                Job::Prepare { .. } if no_space => match self.measure() {
-                    Ok(space) => Event::PrepareFailed { space },
-                    Err(Failure(action, file, error)) => failed(action, file, error),
-                },
+                Job::Prepare { ahead, origin, .. } if no_space => {
+                    if *origin == Origin::Made || !matches!(ahead, Ahead::Segment(_)) {
+                        // What there is of it takes room that others need.
+                        let _ = self.disk.remove(&self.path_ahead(*ahead));
+                    }
+                    match self.measure() {
+                        Ok(space) => Event::PrepareFailed { ahead: *ahead, space },
+                        Err(Failure(action, file, error)) => failed(action, file, error),
+                    }
+                }
+                Job::WriteCheckpoint(new) if no_space => {
+                    Event::CheckpointWritten { log: new.log, lsn: new.lsn, written: Err(Error::Full) }
+                }
                 Job::WriteIndex { .. } if no_space => Event::IndexFailed,
                 _ => failed(action, file, error),
             }
@@ -107,21 +133,43 @@ impl Shared {
         Ok(Event::Synced { batch })
     }
 
-    fn prepare(&self, segment: u64, create: bool, from: u64, to: u64) -> Outcome {
-        let path = self.paths.segment(segment);
-        let file = if create { self.disk.create(&path).tried("create", &path)? } else { self.writable(segment, None)? };
-        write_zeros(file.as_ref(), from, to).tried("write", &path)?;
-        if create {
-            let dir = self.paths.segments();
-            self.disk.sync_dir(&dir).tried("sync", &dir)?;
+    fn path_ahead(&self, ahead: Ahead) -> PathBuf {
+        match ahead {
+            Ahead::Segment(segment) => self.paths.segment(segment),
+            Ahead::Spare(spare) => self.paths.spare(spare),
+            Ahead::Reserve => self.paths.reserve(),
+        }
+    }
+
+    fn prepare(&self, ahead: Ahead, origin: Origin, from: u64, to: u64) -> Outcome {
+        let path = self.path_ahead(ahead);
+        let dir = path.parent().unwrap_or(&path);
+        match (origin, ahead) {
+            (Origin::Spare(spare), _) => {
+                self.disk.rename(&self.paths.spare(spare), &path).tried("rename", &path)?;
+                self.disk.sync_dir(dir).tried("sync", dir)?;
+            }
+            (Origin::Made, _) => {
+                let file = self.disk.create(&path).tried("create", &path)?;
+                write_zeros(file.as_ref(), from, to).tried("write", &path)?;
+                self.disk.sync_dir(dir).tried("sync", dir)?;
+            }
+            (Origin::Grown, Ahead::Segment(segment)) => {
+                let file = self.writable(segment, None)?;
+                write_zeros(file.as_ref(), from, to).tried("write", &path)?;
+            }
+            (Origin::Grown, _) => {
+                let file = self.disk.open(&path).tried("open", &path)?;
+                write_zeros(file.as_ref(), from, to).tried("write", &path)?;
+            }
         }
         let salt = locked(&self.random).salt().tried("getrandom", &path)?;
-        Ok(Event::Prepared { segment, to, salt, space: self.measure()? })
+        Ok(Event::Prepared { ahead, to, salt, space: self.measure()? })
     }
 
     fn write_index(&self, batch: u64, bytes: &[u8]) -> Outcome {
         let path = self.paths.index(batch);
-        let result = self.write_renamed(&path, bytes);
+        let result = self.write_renamed(&path, &[IoSlice::new(bytes)]);
         if result.is_err() {
             // A temporary file is removed by the next open at the latest.
             let _ = self.disk.remove(&temporary(&path));
@@ -130,32 +178,54 @@ impl Shared {
         Ok(Event::IndexWritten { batch, bytes: bytes.len() as u64 })
     }
 
-    fn write_renamed(&self, path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    fn write_renamed(&self, path: &Path, buffers: &[IoSlice<'_>]) -> Result<(), Failure> {
         let temporary = temporary(path);
         let file = self.disk.create(&temporary).tried("create", &temporary)?;
-        write_whole(file.as_ref(), 0, &[IoSlice::new(bytes)]).tried("write", &temporary)?;
+        write_whole(file.as_ref(), 0, buffers).tried("write", &temporary)?;
         file.sync_data().tried("sync", &temporary)?;
         self.disk.rename(&temporary, path).tried("rename", path)?;
         let dir = path.parent().unwrap_or(path);
         self.disk.sync_dir(dir).tried("sync", dir)
     }
 
-    fn remove_index(&self, batch: u64) -> Option<Event> {
-        let path = self.paths.index(batch);
-        match self.disk.remove(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Some(failed("remove", path, error)),
+    fn write_checkpoint(&self, new: &NewFile) -> Outcome {
+        let path = self.paths.checkpoint(new.log, new.lsn);
+        let digests = Digests::of(&new.bytes, self.chunk_bytes);
+        let header = digests.header(self.store_id, new);
+        let block = header.encode();
+        let buffers = [IoSlice::new(&block), IoSlice::new(&digests.chunks), IoSlice::new(&new.bytes)];
+        let result = self.write_renamed(&path, &buffers);
+        if result.is_err() {
+            let _ = self.disk.remove(&temporary(&path));
+        }
+        result?;
+        let NewFile { log, lsn, offset, epoch, .. } = *new;
+        let place = CheckpointPlace::File { digest: header.digest };
+        let written = SnapshotCheckpoint { lsn, offset, epoch, bytes: new.bytes.len() as u64, place };
+        Ok(Event::CheckpointWritten { log, lsn, written: Ok(written) })
+    }
+
+    /// Removes a file that nobody waits for.
+    fn remove(&self, path: &Path) -> Option<Event> {
+        match self.disk.remove(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Some(failed("remove", path.to_owned(), error)),
             _ => None,
         }
     }
 
-    fn free(&self, segment: u64) -> Outcome {
+    fn free(&self, segment: u64, spare: Option<u64>) -> Outcome {
         let path = self.paths.segment(segment);
         self.forget_file(segment);
-        match self.disk.remove(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Failure("remove", path, error)),
-            _ => {}
+        if let Some(spare) = spare {
+            self.disk.rename(&path, &self.paths.spare(spare)).tried("rename", &path)?;
+            let dir = self.paths.spares();
+            self.disk.sync_dir(&dir).tried("sync", &dir)?;
+        } else if let Err(error) = self.disk.remove(&path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(Failure("remove", path, error));
         }
-        Ok(Event::Freed { space: self.measure()? })
+        Ok(Event::Freed { spare, space: self.measure()? })
     }
 }
 

@@ -3,6 +3,7 @@
 use super::engine::Engine;
 use super::log::{Log, LogInfo, append_request, info, plain};
 use super::open::{Opened, RecoveryReport, open, open_read_only};
+use super::scrub::Scrub;
 use super::shared::{Inner, Shared, locked};
 use super::ticket::Ticket;
 use super::watch::SpaceWatch;
@@ -96,8 +97,8 @@ impl Journal {
         options: &Options,
         opened: Opened,
     ) -> (Arc<Shared>, Option<Store>, RecoveryReport) {
-        let Opened { store, views, report, file, lock, random } = opened;
-        let shared = Arc::new(Shared::new(disk, clock, options, lock, random));
+        let Opened { store, store_id, views, report, file, lock, random } = opened;
+        let shared = Arc::new(Shared::new(disk, clock, options, store_id, lock, random));
         if let Some((segment, file)) = file {
             shared.keep_file(segment, file);
         }
@@ -131,6 +132,17 @@ impl Journal {
             Some(found) if view.options.on_damage == OnDamage::Refuse => Err(log.damaged(found)),
             _ => Ok(log),
         }
+    }
+
+    /// The same without asking about damage.
+    pub(super) fn any_log(&self, name: &str) -> Option<Log> {
+        let shared = self.inner.shared.log_named(name)?;
+        Some(Log { inner: Arc::clone(&self.inner), shared })
+    }
+
+    /// Begins a pass over all that is kept, to find what has rotted.
+    pub fn scrub(&self) -> Scrub {
+        Scrub::new(self.clone())
     }
 
     /// Takes a damage that [`Journal::logs`] tells of as a permanent gap: its records stay unreadable, but the log is given

@@ -1,14 +1,16 @@
 //! The handle of one log.
 
 use super::encode::Sealed;
+use super::engine::payload;
 use super::follower::{Follower, From};
+use super::pin::Pin;
 use super::read::{ReadLimit, ReadOut, Reader};
 use super::shared::{Inner, LogShared, Submission};
 use super::ticket::Ticket;
 use crate::core::{Done, Epochs, LogView, NewEntry, Request};
-use crate::entry::{AppendOptions, Appended, Content, Entry, Level};
+use crate::entry::{AppendOptions, Appended, Entry, Level};
 use crate::error::Error;
-use crate::format::{CheckpointPlace, Damage, EpochEntry, Kind, SnapshotCheckpoint};
+use crate::format::{Damage, EpochEntry, SnapshotCheckpoint};
 use crate::options::{LogOptions, Retention};
 use crate::position::{ByteOffset, Cursor, Epoch, LogId, LogUid, Lsn, Place, Position};
 use bytes::Bytes;
@@ -49,6 +51,8 @@ pub struct LogInfo {
     pub bytes: u64,
     /// By rising LSN.
     pub checkpoints: Vec<Checkpoint>,
+    /// Who holds back trimming, and from which record on.
+    pub pins: Vec<(String, Lsn)>,
     /// What cannot be read.
     pub damage: Vec<Damage>,
     /// Read-only until repaired or accepted.
@@ -209,6 +213,14 @@ fn appended(_: &Arc<Inner>, done: Done) -> Result<Appended, Error> {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "one signature for all answers")]
+fn trimmed(_: &Arc<Inner>, done: Done) -> Result<Place, Error> {
+    match done {
+        Done::Trimmed(base) => Ok(base),
+        _ => Err(Error::Closed),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "one signature for all answers")]
 fn checkpoint(_: &Arc<Inner>, done: Done) -> Result<Checkpoint, Error> {
     match done {
         Done::Checkpoint(stored) => Ok(Checkpoint::of(&stored)),
@@ -224,11 +236,7 @@ pub(super) fn append_request(entries: Vec<(LogId, Entry)>, options: AppendOption
         .into_iter()
         .map(|(log, Entry { tag, content })| {
             let advance = content.advance();
-            let (kind, payload) = match content {
-                Content::Data(bytes) => (Kind::Data, bytes),
-                Content::Mark(bytes) => (Kind::Mark, bytes),
-                Content::Gap(length) => (Kind::Gap, Bytes::copy_from_slice(&length.to_le_bytes())),
-            };
+            let (kind, payload) = payload(content);
             // What exceeds u32 exceeds every limit.
             let payload_len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
             bytes += payload.len() + QUEUED_OVERHEAD;
@@ -299,7 +307,7 @@ impl Log {
         }
     }
 
-    fn reader(&self) -> Result<Reader<'_>, Error> {
+    pub(super) fn reader(&self) -> Result<Reader<'_>, Error> {
         Reader::new(&self.inner.shared, &self.shared)
     }
 
@@ -436,6 +444,27 @@ impl Log {
         }
     }
 
+    /// What lies before `lsn` is no longer kept, as far as pins allow; with `trim_at_checkpoint` what lies before the newest
+    /// checkpoint that stands for nothing at or behind `lsn`. Answers the new base, once that is durable. `position_ahead`.
+    /// Reads on the caller's thread, with `trim_at_checkpoint` a whole checkpoint at its first use in an open.
+    pub fn trim(&self, lsn: Lsn) -> Ticket<Place> {
+        let found = self.reader().and_then(|reader| {
+            let base = reader.view.base;
+            let asked = if lsn <= base.lsn { base } else { reader.place_of(lsn)? };
+            Ok(self.inner.shared.trim_target(self.shared.id, Some(asked)).unwrap_or(base))
+        });
+        match found {
+            Ok(to) => self.inner.ask(Request::Trim { log: self.shared.id, to }, trimmed),
+            Err(error) => Ticket::refused(Arc::clone(&self.inner), error, trimmed),
+        }
+    }
+
+    /// Keeps what comes behind `lsn` (`None`: everything) from being trimmed as long as the pin lives. `owner` is shown by
+    /// [`Log::info`]. `pin_below_base`, `position_ahead`, `limit_exceeded`: more than 64.
+    pub fn pin(&self, lsn: impl Into<Option<Lsn>>, owner: &str) -> Ticket<Pin> {
+        Pin::take(self, lsn.into(), owner)
+    }
+
     /// Notes a small fact: 16 keys of up to 128 bytes, values of up to 4 KiB; an empty value deletes. Durable when
     /// answered. `too_large`, `limit_exceeded`.
     pub fn set_meta(&self, key: &str, value: &[u8]) -> Ticket<()> {
@@ -454,8 +483,9 @@ impl Log {
     }
 
     /// Adds bytes that stand for all records up to `lsn` (`None`: for the empty log), which lies between base - 1 and
-    /// head, and is answered at the log's level. Beyond `checkpoints_max` the one goes whose neighbours are closest.
-    /// `checkpoint_invalid`; `limit_exceeded`: larger than `checkpoint_inline_bytes_max`.
+    /// head. Up to `checkpoint_inline_bytes_max` it lies in the stream and is answered at the log's level; a larger one
+    /// becomes a file and is durable when answered. Beyond `checkpoints_max` the one goes whose neighbours are closest.
+    /// `checkpoint_invalid`, `limit_exceeded`, `journal_full`.
     pub fn add_checkpoint(&self, lsn: impl Into<Option<Lsn>>, bytes: impl Into<Bytes>) -> Ticket<Checkpoint> {
         let lsn: Option<Lsn> = lsn.into();
         let bytes: Bytes = bytes.into();
@@ -481,32 +511,28 @@ impl Log {
         Ok(self.reader()?.view.checkpoints.values().map(Checkpoint::of).collect())
     }
 
-    /// The newest checkpoint.
+    /// The newest checkpoint. It is verified when it is opened; one that did not verify in this open is passed over.
     pub fn last_checkpoint(&self) -> Result<Option<Checkpoint>, Error> {
-        Ok(self.reader()?.view.checkpoints.values().next_back().map(Checkpoint::of))
+        let reader = self.reader()?;
+        let newest = reader.view.checkpoints.values().rev().find(|checkpoint| reader.known(checkpoint) != Some(false));
+        Ok(newest.map(Checkpoint::of))
     }
 
     /// The newest checkpoint that stands for no record beyond a place: with an LSN it stands for records up to there,
     /// with an offset for bytes up to there.
     pub fn checkpoint_at(&self, at: At) -> Result<Option<Checkpoint>, Error> {
-        let view = self.reader()?.view;
-        let newest = view.checkpoints.values().rev().find(|checkpoint| match at {
+        let reader = self.reader()?;
+        let mut newest = reader.view.checkpoints.values().rev().filter(|checkpoint| match at {
             At::Lsn(lsn) => checkpoint.lsn <= lsn.get(),
             At::Offset(offset) => checkpoint.offset <= offset.0,
         });
+        let newest = newest.find(|checkpoint| reader.known(checkpoint) != Some(false));
         Ok(newest.map(Checkpoint::of))
     }
 
     /// The bytes of a checkpoint, verified. `checkpoint_invalid`: there is none, or it does not verify; an older one may.
     pub fn open_checkpoint(&self, lsn: impl Into<Option<Lsn>>) -> Result<Bytes, Error> {
-        let lsn = lsn.into().map_or(0, Lsn::get);
-        let reader = self.reader()?;
-        match reader.view.checkpoints.get(&lsn) {
-            Some(stored @ SnapshotCheckpoint { place: CheckpointPlace::Inline { segment, position }, .. }) => {
-                reader.inline_checkpoint(stored, *segment, *position)
-            }
-            _ => Err(Error::CheckpointInvalid { lsn, reason: "there is none" }),
-        }
+        self.reader()?.checkpoint(lsn.into().map_or(0, Lsn::get))
     }
 
     /// Removes a checkpoint, any but the base's. Answered at the log's level.
@@ -531,6 +557,7 @@ pub(super) fn info(view: &LogView) -> LogInfo {
         epochs: epochs.entries().to_vec(),
         bytes: view.cost,
         checkpoints: view.checkpoints.values().map(Checkpoint::of).collect(),
+        pins: view.pins.iter().map(|(owner, place)| (owner.to_string(), place.lsn)).collect(),
         damage: view.damage.to_vec(),
         quarantined: view.quarantined,
     }

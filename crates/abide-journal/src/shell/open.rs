@@ -59,6 +59,7 @@ pub struct FoundDamage {
 pub(super) struct Opened {
     /// `None`: for reading only.
     pub(super) store: Option<Store>,
+    pub(super) store_id: [u8; 16],
     pub(super) views: Vec<(LogId, Arc<LogView>)>,
     pub(super) report: RecoveryReport,
     /// The segment that this open writes.
@@ -81,6 +82,7 @@ pub(super) fn open(disk: &dyn Disk, options: &mut Options) -> Result<Opened, Err
         let reason = format!("its segments have {} bytes, not {}", store.segment_bytes, options.segment_bytes);
         return Err(Error::Format { file: paths.store(), reason });
     }
+    let store_id = store.store_id;
     let mut opening = Opening::new(disk, &paths, settings(&store, options))?;
     let (mut stream, found) = opening.replay();
     found?;
@@ -89,7 +91,7 @@ pub(super) fn open(disk: &dyn Disk, options: &mut Options) -> Result<Opened, Err
     let (store, views) = stream.replayed.begin(end);
     let report = RecoveryReport { logs: views.len(), ..stream.report };
     let file = Some((end.segment, SegmentFile { file, salt }));
-    Ok(Opened { store: Some(store), views, report, file, lock, random })
+    Ok(Opened { store: Some(store), store_id, views, report, file, lock, random })
 }
 
 /// Reads a store without changing it: as far as it can be read.
@@ -107,7 +109,15 @@ pub(super) fn open_read_only(disk: &dyn Disk, options: &Options) -> Result<Opene
     };
     let (_, views) = stream.replayed.begin(opening.end(stream.report.incarnation)?);
     let report = RecoveryReport { logs: views.len(), ..stream.report };
-    Ok(Opened { store: None, views, report, file: None, lock, random: Random::new(options.entropy) })
+    Ok(Opened {
+        store: None,
+        store_id: store.store_id,
+        views,
+        report,
+        file: None,
+        lock,
+        random: Random::new(options.entropy),
+    })
 }
 
 fn check_options(options: &Options) -> Result<(), Error> {
@@ -129,7 +139,7 @@ fn check_options(options: &Options) -> Result<(), Error> {
 }
 
 fn make_dirs(disk: &dyn Disk, paths: &Paths) -> Result<(), Error> {
-    for dir in [&paths.dir, &paths.segments(), &paths.indexes()] {
+    for dir in [&paths.dir, &paths.segments(), &paths.indexes(), &paths.spares(), &paths.checkpoints()] {
         disk.make_dir(dir).map_err(|error| Error::disk("mkdir", dir, error))?;
     }
     Ok(())
@@ -195,6 +205,13 @@ fn settings(store: &StoreFile, options: &Options) -> Settings {
         sync_interval_ms: options.sync_interval_ms,
         proof_delay_ms: options.proof_delay_ms,
         index_interval_bytes: options.index_interval_bytes,
+        index_interval_ms: options.index_interval_ms,
+        trim_interval_ms: options.trim_interval_ms,
+        pin_bytes_max: options.pin_bytes_max,
+        pin_age_ms_max: options.pin_age_ms_max,
+        spare_segments: options.spare_segments.max(1),
+        compact_live_ratio: options.compact_live_ratio,
+        compact_bytes_per_s: options.compact_bytes_per_s,
         extent_bytes: options.extent_bytes,
         checkpoint_inline_bytes_max: options.checkpoint_inline_bytes_max,
         disk_reserve_bytes: options.disk_reserve_bytes,

@@ -1,5 +1,6 @@
 //! Names of the files of a store. Numbers are 16 hex digits.
 
+use crate::position::LogId;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Clone)]
@@ -22,6 +23,26 @@ impl Paths {
 
     pub(crate) fn segment(&self, segment: u64) -> PathBuf {
         self.segments().join(format!("{segment:016x}.seg"))
+    }
+
+    pub(crate) fn spares(&self) -> PathBuf {
+        self.dir.join("spare")
+    }
+
+    pub(crate) fn spare(&self, spare: u64) -> PathBuf {
+        self.spares().join(format!("{spare:016x}.seg"))
+    }
+
+    pub(crate) fn reserve(&self) -> PathBuf {
+        self.dir.join("reserve")
+    }
+
+    pub(crate) fn checkpoints(&self) -> PathBuf {
+        self.dir.join("checkpoints")
+    }
+
+    pub(crate) fn checkpoint(&self, log: LogId, lsn: u64) -> PathBuf {
+        self.checkpoints().join(format!("{:016x}-{lsn:016x}.ckpt", log.0))
     }
 
     pub(crate) fn indexes(&self) -> PathBuf {

@@ -5,7 +5,7 @@ use super::shared::{LogShared, Shared};
 use crate::core::{Extent, LogView};
 use crate::entry::{Content, Level, Record};
 use crate::error::{Corruption, DamagedRange, Error};
-use crate::format::{BLOCK_BYTES, BatchHeader, Control, Damage, Echo, Kind, RecordHeader, SnapshotCheckpoint, padded};
+use crate::format::{BLOCK_BYTES, BatchHeader, Damage, Echo, RecordHeader, padded};
 use crate::position::{ByteOffset, Cursor, Epoch, Lsn, Place, Position};
 use bytes::Bytes;
 use std::ops::Range;
@@ -150,14 +150,16 @@ impl<'a> Reader<'a> {
                 return None;
             }
             let index = records.partition_point(passed);
-            Some(records.get(index).map_or(view.written.lsn, Record::lsn).min(view.written.lsn))
+            // What was trimmed may still be cached.
+            let found = records.get(index).map_or(view.written.lsn, Record::lsn);
+            Some(found.clamp(view.base.lsn, view.written.lsn))
         });
         if let Some(lsn) = cached {
             return Ok(lsn);
         }
-        let behind = view.extents.partition_point(|extent| extent.first_offset < offset);
-        let Some(extent) = view.extents.get(behind.saturating_sub(1)) else { return Ok(view.written.lsn) };
-        let mut lsn = Lsn::at_least_first(extent.first_lsn);
+        let (before, behind) = view.extents.around(|extent| extent.first_offset < offset);
+        let Some(extent) = before.or(behind) else { return Ok(view.written.lsn) };
+        let mut lsn = Lsn::at_least_first(extent.first_lsn).max(view.base.lsn);
         while lsn < view.written.lsn {
             for record in self.run(lsn, view.written.lsn)? {
                 if !passed(&record) {
@@ -176,8 +178,10 @@ impl<'a> Reader<'a> {
         if lsn == view.written.lsn {
             return Ok(view.written);
         }
-        let index = view.extents.partition_point(|extent| extent.end_lsn() <= lsn.get());
-        if let Some(extent) = view.extents.get(index)
+        if lsn == view.base.lsn {
+            return Ok(view.base);
+        }
+        if let Some(extent) = view.extents.holding(lsn.get())
             && extent.first_lsn == lsn.get()
         {
             return Ok(Place { lsn, offset: ByteOffset(extent.first_offset) });
@@ -281,37 +285,6 @@ impl<'a> Reader<'a> {
         Ok(walk.pieces(extent))
     }
 
-    /// The bytes of an inline checkpoint, verified.
-    pub(crate) fn inline_checkpoint(
-        &self,
-        checkpoint: &SnapshotCheckpoint,
-        segment: u64,
-        position: u64,
-    ) -> Result<Bytes, Error> {
-        let invalid = |reason| Error::CheckpointInvalid { lsn: checkpoint.lsn, reason };
-        let file = self.shared.segment(segment).map_err(|_| invalid("its segment cannot be opened"))?.file;
-        let payload = Control::INLINE_HEAD_BYTES + usize::try_from(checkpoint.bytes).unwrap_or(0);
-        let mut bytes = vec![0; RecordHeader::BYTES + payload];
-        match file.read_at(position, &mut bytes) {
-            Ok(count) if count == bytes.len() => {}
-            _ => return Err(invalid("its segment cannot be read")),
-        }
-        let mut head = Bytes::from(bytes);
-        let payload = head.split_off(RecordHeader::BYTES);
-        let header = RecordHeader::decode(&head).map_err(|_| invalid("it does not verify"))?;
-        let whole = header.kind == Kind::CheckpointInline
-            && header.log == self.log.id
-            && header.verifies(self.log.uid, &payload);
-        match Control::decode(header.kind, &payload) {
-            Ok(Control::CheckpointInline { lsn, offset, epoch, .. })
-                if whole && (lsn, offset, epoch) == (checkpoint.lsn, checkpoint.offset, checkpoint.epoch) =>
-            {
-                Ok(payload.slice(Control::INLINE_HEAD_BYTES..))
-            }
-            _ => Err(invalid("it does not verify")),
-        }
-    }
-
     /// The error that names a damage.
     pub(crate) fn damaged(&self, damage: &Damage) -> Error {
         let (from, to) = (Lsn::at_least_first(damage.from_lsn), Lsn::at_least_first(damage.to_lsn));
@@ -327,8 +300,7 @@ impl<'a> Reader<'a> {
         to: Lsn,
         behind: Option<Place>,
     ) -> Error {
-        let next = self.view.extents.partition_point(|extent| extent.first_lsn <= to.get());
-        let behind = behind.unwrap_or_else(|| match self.view.extents.get(next) {
+        let behind = behind.unwrap_or_else(|| match self.view.extents.around(|e| e.first_lsn <= to.get()).1 {
             Some(extent) => {
                 Place { lsn: Lsn::at_least_first(extent.first_lsn), offset: ByteOffset(extent.first_offset) }
             }
@@ -344,8 +316,7 @@ impl<'a> Reader<'a> {
 const CACHED_RUN: usize = 1_024;
 
 fn extent_of(view: &LogView, lsn: Lsn) -> Option<Extent> {
-    let index = view.extents.partition_point(|extent| extent.end_lsn() <= lsn.get());
-    view.extents.get(index).filter(|extent| extent.first_lsn <= lsn.get())
+    view.extents.holding(lsn.get())
 }
 
 /// What an extent holds, in order.

@@ -8,10 +8,10 @@ use crate::core::{Replayed, Settings, StreamEnd};
 use crate::disk::{Disk, File};
 use crate::error::Error;
 use crate::format::{BLOCK_BYTES, BatchFlags, BatchHeader, DamageState, Malformed, SegmentHeader, Snapshot};
-use crate::position::{Incarnation, Lsn};
+use crate::position::{Incarnation, LogId, Lsn};
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Zeros written ahead at an open.
@@ -44,6 +44,8 @@ pub(super) struct Opening<'a> {
     settings: Settings,
     /// Valid headers by segment.
     headers: BTreeMap<u64, SegmentHeader>,
+    /// Lengths of their files.
+    lengths: BTreeMap<u64, u64>,
     /// Files that are no part of the store.
     junk: Vec<PathBuf>,
 }
@@ -51,13 +53,17 @@ pub(super) struct Opening<'a> {
 impl<'a> Opening<'a> {
     /// Lists what is there. Errors: those of the disk, and a segment that is damaged at its head.
     pub(super) fn new(disk: &'a dyn Disk, paths: &'a Paths, settings: Settings) -> Result<Self, Error> {
-        let mut opening = Self { disk, paths, settings, headers: BTreeMap::new(), junk: Vec::new() };
+        let mut opening =
+            Self { disk, paths, settings, headers: BTreeMap::new(), lengths: BTreeMap::new(), junk: Vec::new() };
         let dir = paths.segments();
         for name in disk.list(&dir).map_err(|error| Error::disk("list", &dir, error))? {
             let path = dir.join(&name);
             match number(&name, ".seg") {
                 Some(segment) => match opening.header(segment)? {
-                    Some(header) => drop(opening.headers.insert(segment, header)),
+                    Some(header) => {
+                        opening.headers.insert(segment, header);
+                        opening.lengths.insert(segment, opening.length(&path)?);
+                    }
                     None => opening.junk.push(path),
                 },
                 None => opening.junk.push(path),
@@ -144,8 +150,8 @@ impl<'a> Opening<'a> {
             report: RecoveryReport { incarnation, index_batch, ..RecoveryReport::default() },
             replayed,
         };
-        for segment in self.headers.keys() {
-            stream.replayed.segment_exists(*segment);
+        for (segment, length) in &self.lengths {
+            stream.replayed.segment_exists(*segment, *length);
         }
         let result = match error {
             Some(error) => Err(error),
@@ -276,6 +282,47 @@ impl<'a> Opening<'a> {
         all
     }
 
+    fn length(&self, path: &Path) -> Result<u64, Error> {
+        self.disk.open(path).and_then(|file| file.len()).map_err(|error| Error::disk("open", path, error))
+    }
+
+    /// What waits for use is taken over; what nothing refers to goes.
+    fn tidy(&mut self, stream: &mut Stream) -> Result<(), Error> {
+        let whole = self.settings.segment_bytes;
+        let dir = self.paths.spares();
+        let mut count = 0;
+        for name in self.disk.list(&dir).map_err(|error| Error::disk("list", &dir, error))? {
+            let path = dir.join(&name);
+            match number(&name, ".seg") {
+                Some(spare) if count <= self.settings.spare_segments && self.length(&path)? == whole => {
+                    stream.replayed.spare_exists(spare);
+                    count += 1;
+                }
+                _ => self.junk.push(path),
+            }
+        }
+        stream.replayed.reserve_exists(self.length(&self.paths.reserve()).unwrap_or(0));
+        for path in std::mem::take(&mut self.junk) {
+            self.disk.remove(&path).map_err(|error| Error::disk("remove", &path, error))?;
+        }
+        Ok(())
+    }
+
+    /// Files of checkpoints that nothing refers to go, once what says so is durable.
+    fn remove_orphans(&self, stream: &Stream) -> Result<(), Error> {
+        let dir = self.paths.checkpoints();
+        for name in self.disk.list(&dir).map_err(|error| Error::disk("list", &dir, error))? {
+            let of = name.split_once('-').and_then(|(log, lsn)| {
+                Some((u64::from_str_radix(log, 16).ok()?, u64::from_str_radix(lsn.strip_suffix(".ckpt")?, 16).ok()?))
+            });
+            if !of.is_some_and(|(log, lsn)| stream.replayed.is_checkpoint_file(LogId(log), lsn)) {
+                let path = dir.join(name);
+                self.disk.remove(&path).map_err(|error| Error::disk("remove", &path, error))?;
+            }
+        }
+        Ok(())
+    }
+
     /// What nothing proves is applied where it lies: for reading only.
     pub(super) fn apply_tail(&self, stream: &mut Stream) -> Result<(), Error> {
         let (tail, image) = (std::mem::take(&mut stream.tail), std::mem::take(&mut stream.image));
@@ -294,9 +341,7 @@ impl<'a> Opening<'a> {
     /// Copies the unproven tail into a new segment, which then belongs to this open. Until its header is durable the
     /// old one rules, so a crash at any step repeats the same recovery.
     pub(super) fn begin(&mut self, stream: &mut Stream, salt: u32) -> Result<(StreamEnd, Arc<dyn File>), Error> {
-        for path in std::mem::take(&mut self.junk) {
-            self.disk.remove(&path).map_err(|error| Error::disk("remove", &path, error))?;
-        }
+        self.tidy(stream)?;
         let incarnation = Incarnation(stream.incarnation.0 + 1);
         let segment = self.headers.keys().last().map_or(1, |last| last + 1);
         let path = self.paths.segment(segment);
@@ -304,12 +349,11 @@ impl<'a> Opening<'a> {
             let path = path.clone();
             move |error| Error::disk(action, path, error)
         };
-        let file = self.disk.create(&path).map_err(failed("create"))?;
         let tail = std::mem::take(&mut stream.tail);
         let copied: u64 = tail.iter().map(|batch| length(&batch.header)).sum();
-        let prepared =
+        let wanted =
             (BLOCK_BYTES + copied + AHEAD_BYTES).next_multiple_of(AHEAD_BYTES).min(self.settings.segment_bytes);
-        write_zeros(file.as_ref(), 0, prepared).map_err(failed("write"))?;
+        let (file, prepared) = self.new_segment(stream, &path, wanted)?;
         let mut at = BLOCK_BYTES;
         stream.report.batches_replayed += tail.len() as u64;
         for Found { header, at: from } in &tail {
@@ -342,11 +386,28 @@ impl<'a> Opening<'a> {
         file.sync_data().map_err(failed("sync"))?;
         let dir = self.paths.segments();
         self.disk.sync_dir(&dir).map_err(|error| Error::disk("sync", &dir, error))?;
+        self.remove_orphans(stream)?;
         stream.image = Vec::new();
         stream.report.incarnation = incarnation;
         stream.report.copied_bytes = copied;
         let end = StreamEnd { segment, salt, end: at, prepared, incarnation, space: self.space()? };
         Ok((end, file))
+    }
+
+    /// The file of this open's segment, with zeros up to `wanted`. On a full disk a spare one takes it.
+    fn new_segment(&self, stream: &mut Stream, path: &Path, wanted: u64) -> Result<(Arc<dyn File>, u64), Error> {
+        let made = self.disk.create(path).and_then(|file| write_zeros(file.as_ref(), 0, wanted).map(|()| file));
+        match made {
+            Ok(file) => Ok((file, wanted)),
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                let spare = stream.replayed.take_spare().ok_or(Error::Full)?;
+                let from = self.paths.spare(spare);
+                self.disk.rename(&from, path).map_err(|error| Error::disk("rename", path, error))?;
+                let file = self.disk.open(path).map_err(|error| Error::disk("open", path, error))?;
+                Ok((file, self.settings.segment_bytes))
+            }
+            Err(error) => Err(Error::disk("write", path, error)),
+        }
     }
 
     fn space(&self) -> Result<crate::DiskSpace, Error> {

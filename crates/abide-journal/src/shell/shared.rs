@@ -8,7 +8,7 @@ use super::watch::Watch;
 use crate::core::{Done, Event, LogView, Now, Request, Space};
 use crate::disk::{Clock, Disk, File, Lock};
 use crate::error::Error;
-use crate::format::SegmentHeader;
+use crate::format::{SegmentHeader, SnapshotCheckpoint};
 use crate::options::Entropy;
 use crate::position::{LogId, LogUid};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 const INLINE_BYTES_MAX: usize = 4 << 10;
 
 /// Segment files kept open for readers.
-const OPEN_FILES_MAX: usize = 64;
+const OPEN_FILES_MAX: usize = 32;
 
 pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -37,6 +37,8 @@ pub(crate) struct LogShared {
     /// `None`: the log was dropped.
     pub(crate) view: Watch<Option<Arc<LogView>>>,
     pub(crate) cache: LogCache,
+    /// Checkpoints that were verified in this open, and whether they hold.
+    pub(crate) verified: Mutex<BTreeMap<u64, (SnapshotCheckpoint, bool)>>,
 }
 
 #[derive(Debug, Default)]
@@ -101,6 +103,9 @@ pub(crate) struct Shared {
     pub(crate) queue_bytes_max: usize,
     pub(crate) tail_cache_bytes: usize,
     pub(crate) threads: bool,
+    pub(crate) store_id: [u8; 16],
+    pub(crate) chunk_bytes: u64,
+    pub(crate) pin_bytes_max: u64,
     inbox: Mutex<Inbox>,
     wake: Condvar,
     pub(crate) registry: RwLock<Registry>,
@@ -119,6 +124,7 @@ impl Shared {
         disk: Arc<dyn Disk>,
         clock: Arc<dyn Clock>,
         options: &crate::Options,
+        store_id: [u8; 16],
         lock: Lock,
         random: Random,
     ) -> Self {
@@ -129,6 +135,9 @@ impl Shared {
             queue_bytes_max: options.queue_bytes_max,
             tail_cache_bytes: options.tail_cache_bytes,
             threads: options.threads,
+            store_id,
+            chunk_bytes: options.chunk_bytes,
+            pin_bytes_max: options.pin_bytes_max,
             inbox: Mutex::default(),
             wake: Condvar::new(),
             registry: RwLock::default(),
@@ -275,6 +284,7 @@ impl Shared {
             name: Arc::clone(&view.name),
             view: Watch::new(Some(view)),
             cache: LogCache::default(),
+            verified: Mutex::default(),
         });
         let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
         registry.by_name.insert(Arc::clone(&log.name), id);

@@ -18,7 +18,7 @@ const SEGMENT: &str = "store/segments/0000000000000001.seg";
 
 fn open_reporting(disk: &Disk, seed: u64) -> Result<(Journal, RecoveryReport), Error> {
     let seams = (Arc::new(SimDisk(disk.clone())), Arc::new(SimClock(Clock::default())));
-    Journal::open(seams.0, seams.1, options(seed))
+    Journal::open(seams.0, seams.1, Options { compact_live_ratio: 0.0, ..options(seed) })
 }
 
 fn open(disk: &Disk, seed: u64) -> Result<Journal, Error> {
@@ -34,7 +34,8 @@ fn payload(number: u64) -> Vec<u8> {
 fn store(closed: bool, on_damage: OnDamage) -> Disk {
     let (disk, clock) = (Disk::new(1), Clock::default());
     let seams = (Arc::new(SimDisk(disk.clone())), Arc::new(SimClock(clock.clone())));
-    let (journal, _) = Journal::open(seams.0, seams.1, options(1)).expect("opens");
+    let (journal, _) =
+        Journal::open(seams.0, seams.1, Options { compact_live_ratio: 0.0, ..options(1) }).expect("opens");
     let logs = LOGS.map(|name| {
         let options = LogOptions { on_damage, durability: Durability::Os, ..LogOptions::default() };
         journal.create_log(name, options).wait().expect("created")
@@ -223,6 +224,8 @@ fn flip_all(closed: bool, on_damage: OnDamage, step: usize) -> Tally {
     let end = batches.last().expect("some").end;
     assert!(batches.len() > 40 && end > 48 << 10 && end < 64 << 10, "{} batches, {end}", batches.len());
     for (file, length) in files(&disk) {
+        // The next segment, made ahead, holds nothing yet.
+        let step = if file == Path::new(SEGMENT) || length < 64 << 10 { step } else { 64 };
         for byte in (0..length).step_by(if every_bit { 1 } else { step }) {
             let first = u8::try_from(rng.below(8)).expect("a bit");
             for bit in 0..if every_bit { 8 } else { 1 } {
@@ -236,6 +239,7 @@ fn flip_all(closed: bool, on_damage: OnDamage, step: usize) -> Tally {
 #[test]
 fn wherever_it_lies_in_a_killed_store() {
     let tally = flip_all(false, OnDamage::Refuse, 1);
+    println!("Tally {tally:?}");
     assert!(tally.flips > 64 << 10, "{tally:?}");
     assert!(tally.unreadable > 30_000 && tally.quarantined > 500 && tally.lost > 100, "{tally:?}");
     assert!(tally.harmless > 1_000 && tally.refused > 100, "{tally:?}");
@@ -244,6 +248,7 @@ fn wherever_it_lies_in_a_killed_store() {
 #[test]
 fn wherever_it_lies_in_a_closed_store() {
     let tally = flip_all(true, OnDamage::Serve, 7);
+    println!("Tally {tally:?}");
     assert!(tally.unreadable > 3_000 && tally.harmless > 1_000 && tally.refused > 20, "{tally:?}");
     assert_eq!((tally.quarantined, tally.lost), (0, 0), "the index knows all facts");
 }

@@ -1,4 +1,4 @@
-//! A write or sync that fails ends the open: nothing is acknowledged after it, numbers under way are `journal_unknown`,
+//! J5: a write or sync that fails ends the open: nothing is acknowledged after it, numbers under way are `journal_unknown`,
 //! reads go on, and the next open finds everything that `Always` had promised.
 
 use crate::simulated::{SimClock, SimDisk, cases, options, poll};
@@ -84,7 +84,7 @@ fn run(fault: Fault, call: u64, tally: &mut Tally) {
 fn at_every_call() {
     let mut tally = Tally::default();
     for fault in [Fault::Error, Fault::Short, Fault::NoSpace] {
-        for call in 1..cases(100, 300) {
+        for call in 1..cases(200, 700) {
             run(fault, call, &mut tally);
         }
     }

@@ -1,8 +1,18 @@
 //! The lock: a second open is refused with the holder's pid; handed over by descriptor, it never is free in between.
 
+use crate::simulated::cases;
 use crate::world::{Dir, open};
-use abide_journal::{AppendOptions, Entry, Error, FileDisk, Journal, LogOptions, Options, SystemClock};
+use abide_journal::{
+    AppendOptions, Content, Disk, DiskSpace, Durability, Entry, Error, File, FileDisk, Journal, Level, Lock, Log,
+    LogOptions, Lsn, Options, ReadLimit, SystemClock,
+};
+use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 fn try_open(options: Options) -> Result<Journal, Error> {
     Journal::open(Arc::new(FileDisk), Arc::new(SystemClock), options).map(|(journal, _)| journal)
@@ -61,4 +71,210 @@ fn other_sizes_are_refused() {
     assert!(matches!(try_open(other), Err(Error::Format { .. })));
     std::fs::write(dir.path().join("store/store"), "abide-journal\n").expect("written");
     assert!(matches!(try_open(dir.options()), Err(Error::Format { .. })));
+}
+
+/// The operating system's disk, of which one sync fails: then every later one does.
+#[derive(Debug)]
+struct FailingDisk {
+    syncs_left: Arc<AtomicI64>,
+}
+
+#[derive(Debug)]
+struct FailingFile {
+    file: Arc<dyn File>,
+    syncs_left: Arc<AtomicI64>,
+}
+
+impl FailingDisk {
+    fn wrap(&self, file: Arc<dyn File>) -> Arc<dyn File> {
+        Arc::new(FailingFile { file, syncs_left: Arc::clone(&self.syncs_left) })
+    }
+}
+
+impl Disk for FailingDisk {
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        FileDisk.open(path).map(|file| self.wrap(file))
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        FileDisk.create(path).map(|file| self.wrap(file))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        FileDisk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        FileDisk.remove(path)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        FileDisk.list(dir)
+    }
+
+    fn make_dir(&self, dir: &Path) -> io::Result<()> {
+        FileDisk.make_dir(dir)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        FileDisk.sync_dir(dir)
+    }
+
+    fn free_bytes(&self, dir: &Path) -> io::Result<DiskSpace> {
+        FileDisk.free_bytes(dir)
+    }
+
+    fn lock(&self, path: &Path, inherited: Option<Lock>) -> io::Result<Lock> {
+        FileDisk.lock(path, inherited)
+    }
+
+    fn lock_shared(&self, path: &Path) -> io::Result<Lock> {
+        FileDisk.lock_shared(path)
+    }
+
+    fn still_locked(&self, path: &Path, lock: &Lock) -> bool {
+        FileDisk.still_locked(path, lock)
+    }
+}
+
+impl File for FailingFile {
+    fn read_at(&self, at: u64, into: &mut [u8]) -> io::Result<usize> {
+        self.file.read_at(at, into)
+    }
+
+    fn write_at(&self, at: u64, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.file.write_at(at, buffers)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        if self.syncs_left.fetch_sub(1, Ordering::SeqCst) <= 0 {
+            return Err(io::Error::other("the disk fails"));
+        }
+        self.file.sync_data()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+}
+
+/// Not a test of its own: a process whose disk fails under load, and which then executes itself anew with the lock on its
+/// standard input.
+#[test]
+fn poisoned_process() {
+    let Some(dir) = std::env::var_os("ABIDE_JOURNAL_POISONED") else { return };
+    let life: u32 = std::env::var("ABIDE_JOURNAL_LIFE").expect("set").parse().expect("a number");
+    let lives: u32 = std::env::var("ABIDE_JOURNAL_LIVES").expect("set").parse().expect("a number");
+    let lock = (life > 0).then(|| Lock::Descriptor(io::stdin().as_fd().try_clone_to_owned().expect("a descriptor")));
+    let world = Options {
+        lock,
+        segment_bytes: 256 << 10,
+        record_bytes_max: 64 << 10,
+        append_bytes_max: 128 << 10,
+        ..Options::new(&dir)
+    };
+    let world = Options { checkpoint_inline_bytes_max: 64 << 10, ..world };
+    let disk = FailingDisk { syncs_left: Arc::new(AtomicI64::new(i64::MAX)) };
+    let syncs_left = Arc::clone(&disk.syncs_left);
+    let (journal, _) = Journal::open(Arc::new(disk), Arc::new(SystemClock), world).expect("opens");
+    let get =
+        |name| journal.log(name).or_else(|_| journal.create_log(name, LogOptions::default()).wait()).expect("a log");
+    let (a, b) = (get("a"), get("b"));
+    // The writer knows how far it had printed; what the store lost of that is named.
+    let printed: u64 = std::env::var("ABIDE_JOURNAL_PRINTED").expect("set").parse().expect("a number");
+    let end = a.info().expect("there").next.offset.0;
+    if printed > end {
+        a.append(Entry::gap(printed - end), AppendOptions::at(Durability::Always)).wait().expect("appended");
+    }
+    let mut printed = a.info().expect("there").next.offset.0;
+    if life == lives {
+        journal.close().wait().expect("closed");
+        return;
+    }
+    syncs_left.store(i64::from(3 + life * 5 % 17), Ordering::SeqCst);
+    let mut number = 0_u64;
+    while journal.ended().is_none() {
+        let bytes = vec![u8::try_from(life).expect("small"); 1 + usize::try_from(number % 3_000).expect("small")];
+        let unit = vec![(a.clone(), Entry::data(0, bytes.clone())), (b.clone(), Entry::data(0, bytes.clone()))];
+        let level = if number.is_multiple_of(4) { Durability::Always } else { Durability::Os };
+        let ticket = journal.append_batch(unit, AppendOptions::at(level));
+        printed += bytes.len() as u64;
+        if number.is_multiple_of(7) {
+            drop(ticket.wait());
+        }
+        number += 1;
+    }
+    let Lock::Descriptor(fd) = journal.into_lock().wait().expect("the lock") else { panic!("a descriptor") };
+    let error = Command::new(std::env::current_exe().expect("this program"))
+        .args(["--exact", "one_process_has_the_store::poisoned_process", "--nocapture"])
+        .env("ABIDE_JOURNAL_LIFE", (life + 1).to_string())
+        .env("ABIDE_JOURNAL_PRINTED", printed.to_string())
+        .stdin(Stdio::from(fd))
+        .exec();
+    panic!("{error}");
+}
+
+/// J17: poisoned under load, the process executes itself anew with the lock; a rival tries the lock all the time. Units of two
+/// logs are whole or absent, and offsets behind a named loss are true.
+#[test]
+fn not_even_while_it_begins_anew() {
+    let dir = Dir::new();
+    let lives = u32::try_from(cases(12, 100)).expect("small");
+    let mut child = Command::new(std::env::current_exe().expect("this program"))
+        .args(["--exact", "one_process_has_the_store::poisoned_process", "--nocapture"])
+        .env("ABIDE_JOURNAL_POISONED", dir.path().join("store"))
+        .env("ABIDE_JOURNAL_LIFE", "0")
+        .env("ABIDE_JOURNAL_LIVES", lives.to_string())
+        .env("ABIDE_JOURNAL_PRINTED", "0")
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("a process");
+    let lock = dir.path().join("store/lock");
+    let (mut tries, mut got) = (0_u64, 0_u64);
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("waited") {
+            break status;
+        }
+        if tries == 0 && !lock.exists() {
+            continue;
+        }
+        // Before its first open and after its end the store is free.
+        match FileDisk.lock_shared(&lock) {
+            Ok(_) if child.try_wait().expect("waited").is_none() && tries > 0 => got += 1,
+            Ok(_) => {}
+            Err(_) => tries += 1,
+        }
+    };
+    assert!(status.success(), "{status}");
+    let (journal, report) = open(dir.options());
+    assert!(report.clean && report.incarnation.0 == u64::from(lives) + 2, "{report:?}");
+    let (mut a, b) = (contents(&journal.log("a").expect("there")), contents(&journal.log("b").expect("there")));
+    let gaps = a.len();
+    a.retain(|content| matches!(content, Content::Data(_)));
+    let gaps = gaps - a.len();
+    assert_eq!(a, b, "units are whole or absent");
+    println!("Tally {tries} tries, {got} successes, {} units, {gaps} gaps", a.len());
+    // Closing lets go of the lock a moment before the process has ended.
+    assert!(got <= 1, "a rival got it {got} times");
+    assert!(tries > 100 && a.len() > usize::try_from(lives).expect("small") && gaps > 0);
+}
+
+fn contents(log: &Log) -> Vec<Content> {
+    let (mut all, mut next, mut offset) = (Vec::new(), Lsn::FIRST, 0);
+    loop {
+        let out = log.read(next, ReadLimit::default(), Level::Durable).expect("readable");
+        if out.records.is_empty() {
+            return all;
+        }
+        for record in out.records {
+            assert_eq!(record.offset.0, offset, "offsets are true");
+            offset = record.end_offset().0;
+            all.push(record.content);
+        }
+        next = out.next.lsn.expect("a full cursor");
+    }
 }

@@ -1,6 +1,7 @@
 //! The journal's seams over a simulated disk and clock.
 
 use abide_journal::{Clock, Disk, DiskSpace, Entropy, File, Lock, Options};
+use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::pin::Pin;
@@ -13,8 +14,30 @@ pub(crate) struct SimDisk(pub(crate) abide_sim::Disk);
 #[derive(Debug)]
 struct SimFile(abide_sim::File);
 
+thread_local! {
+    /// What happens each time before this thread opens a file or reads from one: other work comes between a reader's steps.
+    static BETWEEN: RefCell<Option<Box<dyn FnMut()>>> = const { RefCell::new(None) };
+}
+
+/// Lets `meddle` happen before each step of what `work` reads.
+pub(crate) fn with_meddling<T>(meddle: impl FnMut() + 'static, work: impl FnOnce() -> T) -> T {
+    BETWEEN.set(Some(Box::new(meddle)));
+    let result = work();
+    BETWEEN.set(None);
+    result
+}
+
+fn meddle() {
+    // What meddles reads too: then nothing comes between.
+    if let Some(mut between) = BETWEEN.take() {
+        between();
+        BETWEEN.set(Some(between));
+    }
+}
+
 impl Disk for SimDisk {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        meddle();
         Ok(Arc::new(SimFile(self.0.open(path)?)))
     }
 
@@ -66,6 +89,7 @@ impl Disk for SimDisk {
 
 impl File for SimFile {
     fn read_at(&self, at: u64, into: &mut [u8]) -> io::Result<usize> {
+        meddle();
         self.0.read_at(at, into)
     }
 

@@ -1,9 +1,9 @@
-//! J1: random operations on a store and on a model of it; both views agree with the model, over any number of opens.
+//! J1: random operations on a store and on a model of it, trims and pins among them; both views agree with the model, over any number of opens.
 
 use crate::simulated::{SimClock, SimDisk, cases, options};
 use abide_journal::{
     AppendOptions, At, ByteOffset, Content, Cursor, Durability, Entry, Error, Expect, Follower, From, Journal, Level,
-    Log, LogOptions, Lsn, ReadLimit, Record,
+    Log, LogOptions, Lsn, Pin, ReadLimit, Record,
 };
 use abide_sim::{Disk, Rng};
 use std::collections::BTreeMap;
@@ -19,6 +19,8 @@ struct ModelLog {
     checkpoints: BTreeMap<u64, Vec<u8>>,
     meta: BTreeMap<String, Vec<u8>>,
     created: u64,
+    /// First record kept, counted from 0.
+    base: usize,
 }
 
 impl ModelLog {
@@ -29,6 +31,14 @@ impl ModelLog {
     fn push(&mut self, entry: Entry) {
         self.offsets.push(self.end() + entry.content.advance());
         self.records.push(entry);
+    }
+
+    fn base(&self) -> u64 {
+        self.base as u64 + 1
+    }
+
+    fn base_offset(&self) -> u64 {
+        self.offsets[self.base]
     }
 
     fn end(&self) -> u64 {
@@ -42,7 +52,7 @@ impl ModelLog {
     /// LSN of the first record at an offset, or of the one that holds it.
     fn first_at(&self, offset: u64) -> u64 {
         let holds = |index: &usize| self.offsets[*index] == offset || self.offsets[index + 1] > offset;
-        (0..self.records.len()).find(holds).map_or(self.next(), |index| index as u64 + 1)
+        (self.base..self.records.len()).find(holds).map_or(self.next(), |index| index as u64 + 1)
     }
 
     /// Asserts that a piece is what stands at (lsn, offset), and says what stands behind it.
@@ -80,6 +90,9 @@ struct Tally {
     opens: u64,
     clean: u64,
     segments_freed: u64,
+    trims: u64,
+    pinned: u64,
+    trimmed_reads: u64,
 }
 
 struct Following {
@@ -97,6 +110,8 @@ struct World {
     journal: Journal,
     model: BTreeMap<&'static str, ModelLog>,
     followers: Vec<Following>,
+    /// Pins with the log's creation and the first record that they keep.
+    pins: Vec<(Pin, u64, u64)>,
     created: u64,
     seed: u64,
     opens: u64,
@@ -129,6 +144,7 @@ impl World {
             journal,
             model: BTreeMap::new(),
             followers: Vec::new(),
+            pins: Vec::new(),
             created: 0,
             seed,
             opens: 1,
@@ -157,10 +173,12 @@ impl World {
             70..=74 => self.begin_following(),
             75..=84 => self.follow(tally),
             85..=89 => self.checkpoint(tally),
-            90..=92 => self.remove_checkpoint(),
+            90 => self.remove_checkpoint(),
+            91 => self.pin(tally),
             93 => self.set_meta(),
             94 => self.sync(),
-            95..=96 => self.drop_log(tally),
+            95 => self.drop_log(tally),
+            92 | 96 => self.trim(tally),
             97..=98 => self.clock.advance_ms(self.rng.below(2_000)),
             _ => self.reopen(tally),
         }
@@ -263,7 +281,7 @@ impl World {
         let from = 1 + self.rng.below(model.next() + 1);
         match log.read(Lsn::new(from).expect("not 0"), limit, Level::Written) {
             Ok(out) => {
-                assert!(from <= model.next());
+                assert!(from <= model.next() && from >= model.base());
                 assert_eq!(out.records.is_empty(), from == model.next());
                 assert!(out.records.len() <= limit.records);
                 let (mut lsn, mut offset) = (from, model.offsets[usize::try_from(from - 1).expect("an index")]);
@@ -273,6 +291,11 @@ impl World {
                 }
                 assert_eq!(out.next, Cursor { offset: ByteOffset(offset), lsn: Lsn::new(lsn) });
                 assert_eq!(out.end.lsn.get(), model.next());
+            }
+            Err(Error::PositionTrimmed { base }) => {
+                assert!(from < model.base());
+                assert_eq!((base.lsn.get(), base.offset.0), (model.base(), model.base_offset()));
+                tally.trimmed_reads += 1;
             }
             Err(Error::PositionAhead { next }) => {
                 assert!(from > model.next());
@@ -296,6 +319,10 @@ impl World {
         let out = log.read_bytes(cursor, limit, Level::Written, marks);
         if offset > model.end() {
             assert!(matches!(out, Err(Error::PositionAhead { .. })));
+            return;
+        }
+        if offset < model.base_offset() {
+            assert!(matches!(out, Err(Error::PositionTrimmed { .. })));
             return;
         }
         tally.inside += u64::from(!model.offsets.contains(&offset));
@@ -343,7 +370,14 @@ impl World {
             let offset = self.rng.below(model.end() + 1);
             (From::Cursor(Cursor::at(offset)), model.first_at(offset), offset)
         };
-        let follower = log.follow(from, Level::Written).expect("follows");
+        let follower = match log.follow(from, Level::Written) {
+            Ok(follower) => follower,
+            Err(Error::PositionTrimmed { .. }) => {
+                assert!(lsn < model.base() || offset < model.base_offset());
+                return;
+            }
+            Err(error) => panic!("{error}"),
+        };
         self.followers.push(Following { follower, name, created: model.created, lsn, offset });
         if self.followers.len() > 8 {
             self.followers.remove(0);
@@ -370,6 +404,11 @@ impl World {
                 }
                 // What was read ahead of the drop may still come.
                 (Ok(Some(_)), None) => {}
+                (Err(Error::PositionTrimmed { .. }), Some(model)) => {
+                    assert!(following.lsn < model.base());
+                    self.followers.remove(index);
+                    return;
+                }
                 (Err(Error::LogGone), None) => {
                     self.followers.remove(index);
                     return;
@@ -401,7 +440,7 @@ impl World {
                 }
                 tally.checkpoints += 1;
             }
-            Err(Error::CheckpointInvalid { .. }) => assert_eq!(lsn, model.next()),
+            Err(Error::CheckpointInvalid { .. }) => assert!(lsn == model.next() || lsn + 1 < model.base()),
             // One or two that are kept are both among the newest two.
             Err(Error::LimitExceeded { .. }) => assert!(log.info().expect("there").options.checkpoints_max <= 2),
             Err(error) => panic!("{error}"),
@@ -420,6 +459,10 @@ impl World {
         let model = self.model.get_mut(name).expect("exists");
         let lsn = self.rng.below(model.next() + 1);
         let removed = log.remove_checkpoint(Lsn::new(lsn)).wait();
+        if model.base > 0 && lsn + 1 == model.base() {
+            assert!(removed.is_err(), "the base rests on it");
+            return;
+        }
         assert_eq!(removed.is_ok(), model.checkpoints.remove(&lsn).is_some());
     }
 
@@ -443,6 +486,54 @@ impl World {
         assert_eq!(tail.durable, tail.written);
     }
 
+    fn pin(&mut self, tally: &mut Tally) {
+        self.settle();
+        if self.pins.len() > 3 {
+            self.pins.remove(0);
+        }
+        if let Some((pin, created, keeps)) = self.pins.last_mut()
+            && let Some(model) = self.model.values().find(|model| model.created == *created)
+            && *keeps < model.next()
+        {
+            pin.advance(Lsn::new(*keeps).expect("not 0")).wait().expect("nothing before it is gone");
+            *keeps += 1;
+        }
+        let Some((name, log)) = self.some_log() else { return };
+        let model = &self.model[name];
+        let lsn = self.rng.below(model.next());
+        match log.pin(Lsn::new(lsn), "model").wait() {
+            Ok(pin) => {
+                assert!(lsn + 1 >= model.base());
+                assert!(
+                    log.info().expect("there").pins.iter().any(|(owner, at)| owner == "model" && at.get() == lsn + 1)
+                );
+                self.pins.push((pin, model.created, lsn + 1));
+                tally.pinned += 1;
+            }
+            Err(Error::PinBelowBase { base }) => {
+                assert!(lsn + 1 < model.base());
+                assert_eq!(base.lsn.get(), model.base());
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn trim(&mut self, tally: &mut Tally) {
+        self.settle();
+        let Some((name, log)) = self.some_log() else { return };
+        let model = self.model.get_mut(name).expect("exists");
+        let lsn = 1 + self.rng.below(model.next());
+        let held =
+            self.pins.iter().filter(|(_, created, _)| *created == model.created).map(|(_, _, keeps)| *keeps).min();
+        let expected = lsn.min(held.unwrap_or(u64::MAX)).max(model.base());
+        let base = log.trim(Lsn::new(lsn).expect("not 0")).wait().expect("trimmed");
+        model.base = usize::try_from(expected - 1).expect("an index");
+        assert_eq!((base.lsn.get(), base.offset.0), (model.base(), model.base_offset()));
+        let kept = model.base();
+        model.checkpoints.retain(|lsn, _| lsn + 1 >= kept);
+        tally.trims += 1;
+    }
+
     fn drop_log(&mut self, tally: &mut Tally) {
         let Some((name, log)) = self.some_log() else { return };
         log.drop_log().wait().expect("dropped");
@@ -454,6 +545,7 @@ impl World {
 
     fn reopen(&mut self, tally: &mut Tally) {
         self.followers.clear();
+        self.pins.clear();
         if self.rng.percent(50) {
             self.journal.close().wait().expect("closed");
             tally.clean += 1;
@@ -487,6 +579,7 @@ impl World {
             let log = self.journal.log(name).expect("exists");
             let info = log.info().expect("there");
             assert_eq!((info.next.lsn.get(), info.next.offset.0), (model.next(), model.end()));
+            assert_eq!((info.base.lsn.get(), info.base.offset.0), (model.base(), model.base_offset()));
             let last_mark = model.records.iter().rposition(|entry| matches!(entry.content, Content::Mark(_)));
             assert_eq!(info.last_mark.map(Lsn::get), last_mark.map(|index| index as u64 + 1));
             let kept: Vec<u64> = info.checkpoints.iter().map(|c| c.lsn.map_or(0, Lsn::get)).collect();
@@ -515,6 +608,9 @@ fn over_random_operations() {
         assert!(done > 10 * count, "{tally:?}");
     }
     for done in [tally.conflicts, tally.units, tally.inside, tally.checkpoints, tally.drops, tally.opens, tally.clean] {
+        assert!(done > count, "{tally:?}");
+    }
+    for done in [tally.trims, tally.pinned, tally.trimmed_reads] {
         assert!(done > count, "{tally:?}");
     }
     assert!(tally.thinned > count / 10 && tally.segments_freed > count / 10, "{tally:?}");

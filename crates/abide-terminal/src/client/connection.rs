@@ -212,6 +212,14 @@ impl Connection {
     pub(super) fn refused(&mut self, now: Instant, message: ErrorMessage) -> Change {
         let error = message.error;
         match error.retry {
+            // Whoever was connected waits until the daemon has its journal again; a newcomer is told.
+            _ if matches!(error.code, Code::JournalFull | Code::JournalFailed) => {
+                if self.was_open {
+                    self.lost(now)
+                } else {
+                    self.end(error)
+                }
+            }
             Retry::Retry | Retry::Resume => {
                 if error.code == Code::DaemonStopping {
                     self.stop_told(is_restart(&error));

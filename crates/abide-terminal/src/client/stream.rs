@@ -7,8 +7,8 @@ use super::connection::{Change, Connection, Dial, Identity, Instant};
 use super::input::Window;
 use crate::ids::{ByteOffset, Incarnation, InputOffset, OwnerEpoch};
 use crate::protocol::{
-    Attach, Attached, Detached, ErrorMessage, ExitTold, Frame, Hole, InputApplied, Mode, OwnershipChanged, Role,
-    SessionRef, SizeChanged, StartAt, StreamMessage, StreamRequest, WindowSize, WireError, input_frame,
+    Attach, Attached, Detached, ErrorMessage, ExitTold, Frame, Hole, InputApplied, Mode, OwnershipChanged, Restored,
+    Role, SessionRef, SizeChanged, StartAt, StreamMessage, StreamRequest, WindowSize, WireError, input_frame,
 };
 
 /// Pause before a refused attach is repeated whose cause passes by itself.
@@ -86,6 +86,8 @@ pub enum StreamEvent {
         /// End of what was accepted.
         accepted: InputOffset,
     },
+    /// A new program begins here, in the place of one that was lost.
+    Restored(Restored),
     /// Output that is missing in the journal.
     Hole(Hole),
     /// Output that is not kept any more: the stream goes on at `to`, or with a snapshot.
@@ -328,6 +330,10 @@ impl StreamLink {
             StreamMessage::Resized(size) => out.push(StreamOutput::Yield(StreamEvent::Resized(size))),
             StreamMessage::OwnershipChanged(change) => self.owner_changed(change, out),
             StreamMessage::InputApplied(applied) => self.input_applied(applied, out),
+            StreamMessage::Restored(restored) => {
+                self.incarnation = restored.incarnation;
+                out.push(StreamOutput::Yield(StreamEvent::Restored(restored)));
+            }
             StreamMessage::Hole(hole) => {
                 if let Some(next) = &mut self.next
                     && *next == hole.offset

@@ -26,7 +26,7 @@ pub(super) struct ConnectionId(pub(super) u64);
 const READ_BYTES: usize = 64 << 10;
 
 /// How long accepting rests after the system had no descriptor left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts connections until the daemon stops.
 pub(super) async fn accept(listener: UnixListener, hub: Hub) {

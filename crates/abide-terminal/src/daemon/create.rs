@@ -1,18 +1,16 @@
 //! Creating a session: what can be checked before anything is recorded.
 
-use std::collections::BTreeMap;
-
 use super::sessions::{Entry, Sessions, Waiting, known_size};
 use super::shared::{Unfit, now};
 use crate::ids::{ByteOffset, ClientId, Incarnation, OwnerEpoch, SessionId};
 use crate::names;
 use crate::protocol::{Create, Created as CreatedAnswer, WireError};
-use crate::record::{Record, Restore, State};
+use crate::record::{Record, State};
 use crate::session::{Session, Size};
 use crate::store::{Created, Facts};
 
 /// The size of a terminal whose creator knows none.
-const SIZE_UNKNOWN: Size = Size { cols: 80, rows: 24, pixels: (0, 0) };
+pub(super) const SIZE_UNKNOWN: Size = Size { cols: 80, rows: 24, pixels: (0, 0) };
 
 impl Sessions {
     pub(super) fn create(&mut self, client: ClientId, create: Create, waiting: Waiting) {
@@ -62,6 +60,7 @@ impl Sessions {
         if !cwd.is_absolute() {
             return Err(WireError::bad_request("cwd", "must be absolute"));
         }
+        let restore = create.restore.unwrap_or(options.restore);
         let shell = self.shared.shell().to_string_lossy().into_owned();
         let record = Record {
             id,
@@ -89,7 +88,7 @@ impl Sessions {
             last_output_at: None,
             title: None,
             current_dir: None,
-            restore: Restore::Never,
+            restore,
             takeover: create.takeover.unwrap_or(options.takeover),
             recovery: None,
             labels: create.labels,
@@ -98,7 +97,7 @@ impl Sessions {
             record,
             login: create.login.unwrap_or(create.command.is_none()),
             pixels: size.pixels,
-            env: None,
+            env: Created::stores_env(restore).then(|| create.env.clone()),
             clear_env: create.clear_env,
             retention_bytes: None,
             retention_age_ms: None,
@@ -121,9 +120,6 @@ impl Sessions {
         Ok(names::draw(random()?, |name| self.names.contains_key(name)))
     }
 }
-
-/// The environment that a session without a stored one is started with after a crash: the daemon's own.
-pub(super) static NO_ENV: BTreeMap<String, String> = BTreeMap::new();
 
 pub(super) fn unfit(unfit: Unfit) -> WireError {
     match unfit {

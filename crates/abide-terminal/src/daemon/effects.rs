@@ -7,7 +7,6 @@ use abide_wire::Code;
 use serde::Serialize;
 
 use super::connection::{json_frame, tagged};
-use super::create::NO_ENV;
 use super::fail_point;
 use super::hub::Msg;
 use super::link::Link;
@@ -15,14 +14,14 @@ use super::pump;
 use super::screens::Followed;
 use super::sessions::{Sessions, Waiting, is_fatal};
 use super::shared::{Shared, exit_file, holder_socket, now};
-use crate::ids::{InputOffset, SessionId};
+use crate::ids::{Incarnation, InputOffset, SessionId};
 use crate::procs;
 use crate::protocol::{
-    Answer, Created, Detached, ErrorMessage, InputApplied, Killed, Nothing, Released, Resized, StreamMessage,
-    TakenOver, WireError,
+    Answer, Created, Detached, ErrorMessage, InputApplied, Killed, Nothing, Recovered, Released, Resized,
+    StreamMessage, TakenOver, WireError,
 };
-use crate::record::{Record, State};
-use crate::session::{Asker, Frame, Gone, HolderInput, Input, Output, Reply};
+use crate::record::{Record, RestoreAs, State};
+use crate::session::{Asker, Frame, Gone, HolderInput, Input, Output, Reply, Unit};
 use crate::store::{self, Event, TOMBSTONES_MAX, Tombstone};
 use crate::stream;
 
@@ -30,9 +29,11 @@ impl Sessions {
     pub(super) fn carry_out(&mut self, id: SessionId, outputs: Vec<Output>) {
         for output in outputs {
             match output {
-                Output::Append(event, mark) => self.append_transition(id, event, mark),
+                Output::Append(unit) => self.append_transition(id, unit),
                 Output::CreateLog => self.create_log(id),
                 Output::Launch => self.launch(id),
+                Output::Adopt => self.adopt(id),
+                Output::PrepareRestore(what) => self.prepare_restore(id, what),
                 Output::ToHolder(frame) => {
                     if let Some(link) = self.entries.get(&id).and_then(|entry| entry.link.as_ref()) {
                         link.send(&frame);
@@ -60,21 +61,21 @@ impl Sessions {
                 Output::DropLog(asker) => self.drop_log(id, asker),
                 Output::FindProcesses { leader, reaped } => self.find_processes(id, leader, reaped),
                 Output::Screen => self.shared.screens.keep(id),
-                Output::RemoveFiles => self.remove_files(id),
+                Output::RemoveFiles(incarnation) => self.remove_files(id, incarnation),
             }
         }
     }
 
-    fn append_transition(&mut self, id: SessionId, event: Event, mark: Option<store::MarkKind>) {
+    fn append_transition(&mut self, id: SessionId, unit: Unit) {
         let log = self.entries.get(&id).and_then(|entry| entry.log.clone());
-        if matches!(event, Event::Finalized { .. }) {
+        if matches!(unit.event(), Event::Finalized { .. }) {
             self.release_name(id);
         }
-        self.registry.append(Some(id), event, log.zip(mark));
+        self.registry.append(Some(id), unit, log);
     }
 
     /// A name is free again once its session has ended.
-    fn release_name(&mut self, id: SessionId) {
+    pub(super) fn release_name(&mut self, id: SessionId) {
         self.names.retain(|_, named| *named != id);
     }
 
@@ -85,12 +86,13 @@ impl Sessions {
         self.entries.remove(&id);
     }
 
-    /// A session without a holder has ended: what its last one left is of no more use.
-    fn remove_files(&self, id: SessionId) {
-        let Some(entry) = self.entries.get(&id) else { return };
-        let incarnation = entry.facts().record().incarnation;
+    /// A session without a holder has ended: what its last one left is of no more use. A socket at which somebody
+    /// listens is another holder's.
+    fn remove_files(&self, id: SessionId, incarnation: Incarnation) {
         let _ = self.shared.dirs.exits.remove_file(&exit_file(id, incarnation));
-        let _ = self.shared.dirs.holder_sockets.remove_socket(&holder_socket(id));
+        if abide_holder::connect(&self.shared.holder_paths(id, incarnation).socket).is_err() {
+            let _ = self.shared.dirs.holder_sockets.remove_socket(&holder_socket(id));
+        }
     }
 
     pub(super) fn create_log(&mut self, id: SessionId) {
@@ -140,13 +142,12 @@ impl Sessions {
 
     fn launch(&mut self, id: SessionId) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
+        // Those of the program before are nobody's now.
+        entry.members = None;
         let facts = entry.core.facts();
-        let command = facts.record().command.as_str();
-        // After a crash the daemon's own environment stands for one that was not stored.
-        let env = facts.created.env.as_ref().unwrap_or(&NO_ENV);
         let launch = match entry.launch.take() {
             Some(launch) => Ok(launch),
-            None => self.shared.prepare(facts, env, Some(facts.created.login), Some(command)),
+            None => self.shared.prepare_again(facts),
         };
         let output_base = entry.log.as_ref().map_or(0, |log| stream::written(log).offset.0);
         let spec = launch.map(|launch| {
@@ -154,17 +155,22 @@ impl Sessions {
             entry.launch = Some(launch);
             spec
         });
-        let Some(context) = self.context(id) else { return };
-        let Ok(spec) = spec else {
-            let gone = Gone { status: None, rebooted: false };
-            let _ = self.hub.try_tell(Msg::Session(id, Input::Holder(HolderInput::Gone(gone))));
-            return;
+        let (Some(context), Ok(spec)) = (self.context(id), spec) else {
+            let gone = Gone { status: None, rebooted: false, errno: 0 };
+            return self.hub.tell_later(Msg::Session(id, Input::Holder(HolderInput::Gone(gone))));
         };
         let slots = self.launches.clone();
         tokio::spawn(async move {
-            let _slot = slots.acquire_owned().await;
-            pump::launch(context, spec).await;
+            let slot = slots.acquire_owned().await;
+            pump::launch(context, spec, slot.ok()).await;
         });
+    }
+
+    /// Adopts the holder that is there, and serves it.
+    pub(super) fn adopt(&self, id: SessionId) {
+        if let Some(context) = self.context(id) {
+            tokio::spawn(pump::adopt(context));
+        }
     }
 
     /// What a task works with that serves the session's holder.
@@ -249,6 +255,10 @@ impl Sessions {
     pub(super) fn record_of(&self, id: SessionId) -> Option<Record> {
         let entry = self.entries.get(&id)?;
         let mut record = entry.facts().record().clone();
+        if entry.facts().restored_as == Some(RestoreAs::Shell) {
+            record.command = self.shared.shell().to_string_lossy().into_owned();
+            record.args.clear();
+        }
         record.observers = u32::try_from(entry.core.observers()).unwrap_or(u32::MAX);
         if let Some(log) = &entry.log {
             if let Ok(info) = log.info() {
@@ -275,6 +285,10 @@ impl Sessions {
         let frame = match reply {
             Reply::Created => match self.record_of(id) {
                 Some(session) => ok(request_id, Created { created: true, session }),
+                None => return,
+            },
+            Reply::Recovered => match self.record_of(id) {
+                Some(session) => ok(request_id, Recovered { session }),
                 None => return,
             },
             Reply::Kill { kill_id, deadline_at, already } => {

@@ -26,6 +26,7 @@ const QUEUE_MAX: usize = 1_024;
 pub(super) struct Limits {
     pub(super) connections_max: usize,
     pub(super) outbox: outbox::Limits,
+    pub(super) client_queue_bytes_max: usize,
 }
 
 /// The way to the task. Clones are cheap.
@@ -63,6 +64,12 @@ impl Hub {
     pub(super) async fn tell(&self, message: Msg) {
         // The task ends last; a message that it takes no more is one that nobody needs.
         let _ = self.queue.send(message).await;
+    }
+
+    /// Tells the task, from within it.
+    pub(super) fn tell_later(&self, message: Msg) {
+        let hub = self.clone();
+        tokio::spawn(async move { hub.tell(message).await });
     }
 
     /// Tells the task from a thread that may block.

@@ -11,18 +11,23 @@
 //! One thread runs all of these tasks; the journal has its own threads, and so have the screens.
 
 mod answers;
+mod client_queue;
 mod connection;
 mod create;
 mod effects;
 mod fail_point;
+mod faulty_disk;
 mod hub;
 mod link;
 mod model;
+mod orphans;
 mod outbox;
 mod pump;
 mod recovery;
+mod refusing;
 mod registry;
 mod requests;
+mod restore;
 mod screens;
 mod sessions;
 mod shared;
@@ -42,9 +47,11 @@ use std::time::{Duration, Instant};
 
 use abide_holder::{BootId, Inherited};
 use abide_journal::{
-    AppendOptions, Durability, Entry, Error as JournalError, FileDisk, Journal, Level, LogOptions, Lsn, OnDamage,
+    AppendOptions, Cause, Durability, Entry, Error as JournalError, Journal, Level, LogOptions, Lsn, OnDamage,
     ReadLimit, Retention, SystemClock,
 };
+
+use serde::{Deserialize, Serialize};
 
 use self::hub::Hub;
 use self::registry::Registry;
@@ -57,11 +64,14 @@ use crate::lock::{self, Lock, Owner};
 use crate::options::{Sync, Terminal};
 use crate::procs;
 use crate::program::Account;
-use crate::protocol::UpgradeFailure;
+use crate::protocol::{UpgradeFailure, WireError};
 use crate::recover;
 use crate::store::{self, Event, Table, UnknownFormat};
 
 pub use upgrade::Formats;
+
+/// A journal that failed is not opened again sooner than this after the last time.
+const ANEW_AFTER: Duration = Duration::from_secs(5);
 
 /// Attempts to write what the daemon says when it ends are given up after this.
 const GOODBYE_TIME: Duration = Duration::from_secs(1);
@@ -87,6 +97,10 @@ pub struct Start {
     pub lock_fd: Option<RawFd>,
     /// Descriptor of a socket that listens already.
     pub listen_fd: Option<RawFd>,
+    /// Descriptor of the journal's lock, where a daemon whose journal failed started itself anew.
+    pub journal_lock_fd: Option<RawFd>,
+    /// Why it did so.
+    pub failed: Option<Failed>,
     /// Why the upgrade before this start failed.
     pub upgrade: Option<UpgradeFailure>,
 }
@@ -96,15 +110,38 @@ pub struct Start {
 pub enum End {
     /// It was stopped, or another one has taken its place.
     Stopped,
-    /// Its successor failed: this program executes itself with these descriptors and says why.
+    /// This program executes itself with these descriptors and says why.
     Anew {
         /// The lock, held.
         lock: OwnedFd,
         /// The socket, listening.
         listener: OwnedFd,
         /// Why.
-        upgrade: UpgradeFailure,
+        why: Anew,
     },
+}
+
+/// Why a daemon starts itself anew: there is one way from a failure back to a state, and that is the start.
+#[derive(Debug)]
+pub enum Anew {
+    /// Its successor failed.
+    Upgrade(UpgradeFailure),
+    /// Its journal takes nothing more, or could not be opened.
+    Journal {
+        /// The journal's lock, held, where the journal had been opened.
+        lock: Option<OwnedFd>,
+        /// When and why, for the next start.
+        failed: Failed,
+    },
+}
+
+/// A failure of the journal after which the daemon started itself anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failed {
+    /// When, CLOCK_BOOTTIME in milliseconds.
+    pub at_boot_ms: u64,
+    /// What failed.
+    pub reason: String,
 }
 
 /// Why a daemon did not start, or could not go on.
@@ -179,83 +216,147 @@ impl Daemon {
     pub fn run(self, ready: impl FnOnce(DaemonEpoch)) -> Result<End, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(os("runtime"))?;
         let inherited = self.start.inherited.clone();
-        let (stop, listener, lock) = runtime.block_on(self.serve(ready))?;
-        runtime.shutdown_timeout(GOODBYE_TIME);
-        match stop {
-            Stop::Asked => Ok(End::Stopped),
-            Stop::Replaced(binary) => match upgrade::hand_over(&binary, lock.as_fd(), listener.as_fd(), &inherited) {
-                Ok(()) => Ok(End::Stopped),
-                Err(upgrade) => Ok(End::Anew {
-                    lock: lock.as_fd().try_clone_to_owned().map_err(os("lock"))?,
-                    listener: listener.into(),
-                    upgrade,
-                }),
-            },
-            Stop::Poisoned(error) => Err(Error::Journal(error)),
-            Stop::Stale(epoch) => Err(Error::Stale(epoch)),
-        }
-    }
-
-    async fn serve(self, ready: impl FnOnce(DaemonEpoch)) -> Result<(Stop, UnixListener, Lock), Error> {
-        let began = Instant::now();
-        let Self { mut start, dirs, lock } = self;
+        let Self { start, dirs, lock } = self;
         let listener = listen(&start, &dirs)?;
-        let journal_options = std::mem::replace(&mut start.journal, abide_journal::Options::new(""));
-        let (journal, report) = Journal::open(Arc::new(FileDisk), Arc::new(SystemClock), journal_options)?;
-        tracing::info!(?report, "the journal is open");
-        let durability = if start.options.journal_sync == Sync::Os { Durability::Os } else { Durability::Always };
-        let registry_log = open_registry(&journal).await?;
-        let table = read_table(&registry_log)?;
-
-        let sockets = holder_sockets(&dirs);
-        let probes = recovery::probe_all(sockets).await;
-        let daemon_epoch = recover::next_epoch(table.daemon_epoch, recovery::epochs(&probes));
-        let boot = BootId::read().map_err(os("boot id"))?;
-        fail_point::pass("probed");
-        record_boot(&registry_log, daemon_epoch, boot, &start.version, durability).await?;
-        fail_point::pass("boot_recorded");
-        let _ = lock.write(&owner(&start.version, daemon_epoch));
-
-        let (hub, messages) = Hub::new(limits(&start.options));
-        let screens = Screens::start(screen_limits(&start.options), hub.clone()).map_err(os("screens"))?;
-        let upgrade = start.upgrade.take();
-        let shared = Arc::new(Shared {
-            account: Account::of_user(rustix::process::getuid().as_raw()).map_err(os("password database"))?,
-            daemon_id: registry_log.info()?.uid.to_string(),
-            holder_program: PathBuf::from(abide_holder::SELF),
-            options: start.options,
-            journal: journal.clone(),
-            dirs,
-            boot,
-            daemon_epoch: AtomicU64::new(daemon_epoch.0),
-            version: start.version,
-            environment: start.environment,
-            inherited: start.inherited,
-            screens,
-        });
-        let registry = Registry::new(journal.clone(), registry_log, durability);
-        let mut sessions = Sessions::new(shared, hub.clone(), registry, table, lock);
-        sessions.recover(probes);
-        sessions.report.upgrade = upgrade;
-        sessions.report.took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-
-        let accepting = tokio::net::UnixListener::from_std(listener.try_clone().map_err(os("socket"))?);
-        let accepting = tokio::spawn(connection::accept(accepting.map_err(os("socket"))?, hub.clone()));
-        end_by_signal(hub.clone())?;
-        // This thread carries keystrokes; those of journal and screens, which run already, carry bulk.
-        let _without = abide_holder::short_slices();
-        ready(daemon_epoch);
-        // A task among the others: the runtime looks for news outside before each turn of its first one.
-        let sessions = tokio::spawn(sessions.run(messages));
-        let (stop, lock) = sessions.await.map_err(|error| os("sessions")(error.into()))?;
-        accepting.abort();
-        // What was said last still goes out; whoever does not read it learns from the end of the connection.
-        connection::let_go(&hub, GOODBYE_TIME).await;
-        if stop.has_journal() {
-            journal.close().await?;
+        // Held beside the daemon's own: a start that fails has to begin anew with it.
+        let kept = lock.as_fd().try_clone_to_owned().map_err(os("lock"))?;
+        let former = start.failed.clone();
+        if let Some(Failed { reason, .. }) = &former {
+            tracing::warn!(reason, "started anew after the journal failed");
         }
-        Ok((stop, listener, lock))
+        let serving = async {
+            let accepting = listener.try_clone().and_then(tokio::net::UnixListener::from_std).map_err(os("socket"))?;
+            let (failed, journal_lock) = match serve(start, dirs, lock, &listener, ready).await {
+                Ok(Ended { stop: Stop::Poisoned(error), journal_lock, .. }) => (error, journal_lock),
+                Err(Error::Journal(error)) => (error, None),
+                other => return other.map(Ok),
+            };
+            if !is_passing(&failed) {
+                return Err(Error::Journal(failed));
+            }
+            tracing::error!(error = %failed, "the journal failed; the daemon starts itself anew");
+            let full = matches!(failed, JournalError::Full);
+            let told = if full { WireError::journal_full() } else { WireError::journal_failed() };
+            // What could not be opened is not tried again at once; nor is what failed a moment ago.
+            let since =
+                former.map(|former| Duration::from_millis(shared::now().boot_ms.saturating_sub(former.at_boot_ms)));
+            let left = match (&journal_lock, since) {
+                (Some(_), None) => Duration::ZERO,
+                (Some(_), Some(since)) => ANEW_AFTER.saturating_sub(since),
+                (None, _) => ANEW_AFTER,
+            };
+            refusing::refuse(&accepting, &told, left).await;
+            let failed = Failed { at_boot_ms: shared::now().boot_ms, reason: failed.to_string() };
+            Ok(Err(Anew::Journal { lock: journal_lock, failed }))
+        };
+        let ended: Result<Ended, Anew> = runtime.block_on(serving)?;
+        runtime.shutdown_timeout(GOODBYE_TIME);
+        let why = match ended {
+            Err(why) => why,
+            Ok(Ended { stop: Stop::Replaced(binary), .. }) => {
+                match upgrade::hand_over(&binary, kept.as_fd(), listener.as_fd(), &inherited) {
+                    Ok(()) => return Ok(End::Stopped),
+                    Err(upgrade) => Anew::Upgrade(upgrade),
+                }
+            }
+            Ok(Ended { stop: Stop::Stale(epoch), .. }) => return Err(Error::Stale(epoch)),
+            Ok(_) => return Ok(End::Stopped),
+        };
+        Ok(End::Anew { lock: kept, listener: listener.into(), why })
     }
+}
+
+/// How serving ended.
+struct Ended {
+    stop: Stop,
+    /// The lock of a journal that failed.
+    journal_lock: Option<OwnedFd>,
+    /// The daemon's own lock, held to the end.
+    _lock: Lock,
+}
+
+/// Whether a failure of the journal may pass: a full disk, an error of the disk. What is damaged, or another one's, does
+/// not mend itself.
+fn is_passing(error: &JournalError) -> bool {
+    match error {
+        JournalError::Full | JournalError::Unknown { .. } => true,
+        JournalError::Poisoned(cause) => !matches!(cause, Cause::LockLost),
+        _ => false,
+    }
+}
+
+async fn serve(
+    mut start: Start,
+    dirs: Layout,
+    lock: Lock,
+    listener: &UnixListener,
+    ready: impl FnOnce(DaemonEpoch),
+) -> Result<Ended, Error> {
+    let began = Instant::now();
+    let journal = open_journal(&mut start)?;
+    let durability = if start.options.journal_sync == Sync::Os { Durability::Os } else { Durability::Always };
+    let registry_log = open_registry(&journal).await?;
+    let table = read_table(&registry_log)?;
+
+    let sockets = holder_sockets(&dirs);
+    let probes = recovery::probe_all(sockets).await;
+    let daemon_epoch = recover::next_epoch(table.daemon_epoch, recovery::epochs(&probes));
+    let boot = BootId::read().map_err(os("boot id"))?;
+    fail_point::pass("probed");
+    record_boot(&registry_log, daemon_epoch, boot, &start.version, durability).await?;
+    fail_point::pass("boot_recorded");
+    let _ = lock.write(&owner(&start.version, daemon_epoch));
+
+    let (hub, messages) = Hub::new(limits(&start.options));
+    let screens = Screens::start(screen_limits(&start.options), hub.clone()).map_err(os("screens"))?;
+    let upgrade = start.upgrade.take();
+    let shared = Arc::new(Shared {
+        account: Account::of_user(rustix::process::getuid().as_raw()).map_err(os("password database"))?,
+        daemon_id: registry_log.info()?.uid.to_string(),
+        holder_program: PathBuf::from(abide_holder::SELF),
+        options: start.options,
+        journal: journal.clone(),
+        dirs,
+        boot,
+        daemon_epoch: AtomicU64::new(daemon_epoch.0),
+        version: start.version,
+        environment: start.environment,
+        inherited: start.inherited,
+        screens,
+    });
+    let registry = Registry::new(journal.clone(), registry_log, durability);
+    let mut sessions = Sessions::new(shared, hub.clone(), registry, table, lock);
+    sessions.recover(probes);
+    sessions.report.upgrade = upgrade;
+    sessions.report.took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+
+    let accepting = tokio::net::UnixListener::from_std(listener.try_clone().map_err(os("socket"))?);
+    let accepting = tokio::spawn(connection::accept(accepting.map_err(os("socket"))?, hub.clone()));
+    end_by_signal(hub.clone())?;
+    // This thread carries keystrokes; those of journal and screens, which run already, carry bulk.
+    let _without = abide_holder::short_slices();
+    ready(daemon_epoch);
+    // A task among the others: the runtime looks for news outside before each turn of its first one.
+    let sessions = tokio::spawn(sessions.run(messages));
+    let (stop, lock) = sessions.await.map_err(|error| os("sessions")(error.into()))?;
+    accepting.abort();
+    // What was said last still goes out; whoever does not read it learns from the end of the connection.
+    connection::let_go(&hub, GOODBYE_TIME).await;
+    let journal_lock = match &stop {
+        stop if stop.has_journal() => {
+            // The next start recovers what was not written.
+            if let Err(error) = journal.close().await {
+                tracing::error!(%error, "the journal was not closed in order");
+            }
+            None
+        }
+        Stop::Poisoned(_) => match journal.into_lock().await {
+            Ok(abide_journal::Lock::Descriptor(fd)) => Some(fd),
+            Ok(abide_journal::Lock::Simulated(_)) | Err(_) => None,
+        },
+        _ => None,
+    };
+    Ok(Ended { stop, journal_lock, _lock: lock })
 }
 
 /// The socket: the one that was passed on, or a new one in the place of a stale one.
@@ -271,6 +372,18 @@ fn listen(start: &Start, dirs: &Layout) -> Result<UnixListener, Error> {
         tracing::warn!(%error, "no link to the socket in the runtime directory");
     }
     Ok(listener)
+}
+
+/// Opens the journal, with the lock that is held already where there is one.
+fn open_journal(start: &mut Start) -> Result<Journal, Error> {
+    let mut options = std::mem::replace(&mut start.journal, abide_journal::Options::new(""));
+    if let Some(fd) = start.journal_lock_fd {
+        let lock = crate::sys::inherit(fd).map_err(os("journal's lock"))?;
+        options.lock = Some(abide_journal::Lock::Descriptor(lock));
+    }
+    let (journal, report) = Journal::open(faulty_disk::disk(), Arc::new(SystemClock), options)?;
+    tracing::info!(?report, "the journal is open");
+    Ok(journal)
 }
 
 async fn open_registry(journal: &Journal) -> Result<abide_journal::Log, Error> {
@@ -359,6 +472,7 @@ fn limits(options: &Terminal) -> hub::Limits {
             reserve: MESSAGES_BYTES_MAX,
             stall: Duration::from_millis(options.write_stall_ms),
         },
+        client_queue_bytes_max: bytes(options.client_queue_bytes_max),
     }
 }
 

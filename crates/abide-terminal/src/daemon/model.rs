@@ -2,13 +2,14 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use abide_journal::{Content, Level, Log, Lsn, Place, ReadLimit};
+use abide_journal::{Content, Level, Log, Lsn, Place, ReadLimit, Record};
 use abide_screen::Size;
 use bytes::Bytes;
 
 use super::answers::Answers;
 use super::screens::{Snapshot, Told};
 use crate::ids::{ByteOffset, Incarnation};
+use crate::seam::seam;
 use crate::store::{Mark, MarkKind, SCREEN_BYTES_MAX, ScreenHeader};
 
 /// Output that is fed in one step, in bytes: of text, only what shows of it at the end of a step is drawn.
@@ -146,7 +147,7 @@ impl Model {
                     continue;
                 }
                 Content::Mark(payload) => {
-                    taken = self.take_run(&run, answers, &mut out).and_then(|()| self.take_mark(record.tag, payload));
+                    taken = self.take_run(&run, answers, &mut out).and_then(|()| self.take_mark(record, payload));
                 }
                 Content::Gap(_) => taken = self.take_run(&run, answers, &mut out),
             }
@@ -196,13 +197,19 @@ impl Model {
         self.failed_at = failed_at;
     }
 
-    fn take_mark(&mut self, tag: u8, payload: &[u8]) -> Result<(), Failed> {
-        match Mark::read(tag, payload).map(|mark| mark.kind) {
+    fn take_mark(&mut self, record: &Record, payload: &[u8]) -> Result<(), Failed> {
+        match Mark::read(record.tag, payload).map(|mark| mark.kind) {
             Some(MarkKind::Started { incarnation, cols, rows, .. }) => {
                 self.incarnation = incarnation;
                 self.resize(cols, rows)
             }
             Some(MarkKind::Resized { cols, rows }) => self.resize(cols, rows),
+            Some(MarkKind::Restoring { incarnation, code, .. }) => {
+                self.incarnation = incarnation;
+                let drawn = self.screen.feed(&seam(&code, record.time_us / 1_000));
+                self.screen.take_answers();
+                drawn.map_err(|_| Failed)
+            }
             _ => Ok(()),
         }
     }

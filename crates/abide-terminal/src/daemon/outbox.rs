@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, futures::Notified};
 
+use super::client_queue::ClientQueue;
 use super::socket::Socket;
 
 /// Slices that go out in one system call.
@@ -26,6 +27,8 @@ struct Shared {
     /// The queue has shrunk to the low mark, or the outbox has ended.
     room: Notify,
     limits: Limits,
+    /// What its client's connections have together; none for a holder, and before the greeting.
+    client: OnceLock<Arc<ClientQueue>>,
 }
 
 /// Bounds of one connection's queue, in bytes.
@@ -60,8 +63,27 @@ enum State {
 
 impl Outbox {
     pub(super) fn new(socket: Arc<Socket>, limits: Limits) -> Self {
-        let shared = Shared { socket, queue: Mutex::default(), work: Notify::new(), room: Notify::new(), limits };
+        let shared = Shared {
+            socket,
+            queue: Mutex::default(),
+            work: Notify::new(),
+            room: Notify::new(),
+            limits,
+            client: OnceLock::new(),
+        };
         Self(Arc::new(shared))
+    }
+
+    /// The connection is this client's: what waits on it counts against its bound. Once.
+    pub(super) fn belongs_to(&self, client: Arc<ClientQueue>) {
+        let queue = self.lock();
+        client.add(queue.bytes);
+        let _ = self.0.client.set(client);
+    }
+
+    /// What its client's connections have together.
+    pub(super) fn client(&self) -> Option<&Arc<ClientQueue>> {
+        self.0.client.get()
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -80,6 +102,9 @@ impl Outbox {
         for slice in slices.iter().filter(|slice| !slice.is_empty()) {
             queue.bytes += slice.len();
             queue.slices.push_back(slice.clone());
+            if let Some(client) = self.client() {
+                client.add(slice.len());
+            }
         }
         if was_empty && self.write_some(&mut queue).is_err() {
             self.end(&mut queue);
@@ -97,23 +122,27 @@ impl Outbox {
 
     /// Whether output may be queued.
     pub(super) fn has_room(&self) -> bool {
-        self.lock().bytes < self.0.limits.high
+        self.lock().bytes < self.0.limits.high && self.client().is_none_or(|client| client.has_room())
     }
 
-    /// Waits until the queue has shrunk to its low mark. False if the connection has ended.
+    /// Waits until the queue has shrunk to its low mark, and its client's too. False if the connection has ended.
     pub(super) async fn room(&self) -> bool {
         loop {
             let shrunk = self.0.room.notified();
+            let client_shrunk = self.client().map(|client| client.shrunk());
             {
                 let queue = self.lock();
                 if queue.state == State::Ended {
                     return false;
                 }
-                if queue.bytes <= self.0.limits.low {
+                if queue.bytes <= self.0.limits.low && self.client().is_none_or(|client| client.is_low()) {
                     return true;
                 }
             }
-            shrunk.await;
+            tokio::select! {
+                () = shrunk => {}
+                () = some_or_never(client_shrunk) => {}
+            }
         }
     }
 
@@ -172,6 +201,9 @@ impl Outbox {
         let written = self.0.socket.write(&slices[..count])?;
         let above = queue.bytes > self.0.limits.low;
         queue.bytes -= written;
+        if let Some(client) = self.client() {
+            client.remove(written);
+        }
         let mut rest = written;
         while let Some(slice) = queue.slices.front_mut() {
             if rest < slice.len() {
@@ -190,10 +222,62 @@ impl Outbox {
     fn end(&self, queue: &mut Queue) {
         queue.state = State::Ended;
         queue.slices.clear();
-        queue.bytes = 0;
+        let left = std::mem::take(&mut queue.bytes);
+        if let Some(client) = self.client() {
+            client.remove(left);
+        }
         // The peer sees the end, and so does the task that reads from it.
         let _ = rustix::net::shutdown(self.0.socket.as_ref(), rustix::net::Shutdown::Both);
         self.0.room.notify_waiters();
         self.0.work.notify_one();
+    }
+}
+
+/// Waits for what is there to be waited for.
+async fn some_or_never(waited: Option<Notified<'_>>) {
+    match waited {
+        Some(waited) => waited.await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits { high: 8 << 20, low: 1 << 20, reserve: 0, stall: Duration::from_mins(1) };
+
+    fn outbox(client: &Arc<ClientQueue>) -> (Outbox, std::os::unix::net::UnixStream) {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let outbox = Outbox::new(Arc::new(Socket::new(ours).unwrap()), LIMITS);
+        outbox.belongs_to(Arc::clone(client));
+        (outbox, theirs)
+    }
+
+    #[tokio::test]
+    async fn streams_of_one_client_share_its_bound() {
+        let client = Arc::new(ClientQueue::new(2 << 20));
+        let (slow, mut reader) = outbox(&client);
+        let (other, _their_end) = outbox(&client);
+        let (stranger, _strangers_end) = outbox(&Arc::new(ClientQueue::new(2 << 20)));
+        let bytes = 4 << 20;
+        assert!(slow.push(&[Bytes::from(vec![7; bytes])]));
+        assert!(!other.has_room() && stranger.has_room(), "what one stream leaves lying, the client's others wait for");
+        tokio::spawn(slow.clone().run());
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut read = vec![0; bytes];
+            reader.read_exact(&mut read).unwrap();
+        });
+        assert!(other.room().await && other.has_room());
+        reading.await.unwrap();
+
+        // What a connection leaves behind is nobody's.
+        assert!(stranger.push(&[Bytes::from(vec![7; bytes])]));
+        assert!(!stranger.has_room());
+        stranger.end(&mut stranger.lock());
+        assert!(stranger.client().is_some_and(|client| client.is_low()));
     }
 }

@@ -5,10 +5,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use abide_holder::{NO_EOF, OutputError, ReadError};
+use abide_holder::{LaunchError, NO_EOF, OutputError, ReadError};
 use abide_journal::{AppendOptions, Appended, Content, Entry, Error as JournalError, Expect, Log, Ticket};
+use abide_wire::Code;
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::fail_point;
 use super::hub::{Hub, Msg};
@@ -16,7 +17,7 @@ use super::link::{Adopted, Frames, Link};
 use super::recovery::{PROBE_AGAIN, probe, read_exit};
 use super::screens::Followed;
 use super::sessions::is_fatal;
-use super::shared::Shared;
+use super::shared::{Shared, holder_socket};
 use crate::ids::{ByteOffset, Incarnation, SessionId};
 use crate::recover::Probe;
 use crate::session::{Gone, HolderInput, Input};
@@ -53,37 +54,50 @@ pub(super) struct Context {
     pub(super) followed: Followed,
 }
 
-/// Launches a holder, adopts it, and serves it until it is gone.
-pub(super) async fn launch(context: Context, spec: abide_holder::Spec) {
-    let program = context.shared.holder_program.clone();
-    let launched = tokio::task::spawn_blocking(move || abide_holder::launch(&program, &spec)).await;
+/// Launches a holder, adopts it, and serves it until it is gone. The slot is one of those that bound how many are launched
+/// at the same time.
+pub(super) async fn launch(context: Context, spec: abide_holder::Spec, slot: Option<OwnedSemaphorePermit>) {
+    let launched = context.launch(&spec).await;
+    drop(slot);
     match launched {
-        Ok(Ok(())) => {
+        Ok(()) => {
             fail_point::pass("launched");
             adopt(context).await;
         }
-        Ok(Err(error)) => {
+        Err(error) => {
             tracing::error!(session = %context.session, %error, "the holder did not start");
-            context.gone(false).await;
+            let errno = match error {
+                LaunchError::Os { source, .. } => source.raw_os_error(),
+                LaunchError::Spec(_) | LaunchError::Taken | LaunchError::Failed { .. } => 0,
+            };
+            let gone = Gone { status: None, rebooted: false, errno };
+            context.tell(Input::Holder(HolderInput::Gone(gone))).await;
         }
-        Err(_) => context.gone(false).await,
     }
 }
 
 /// Adopts the holder of a session, and serves it until it is gone.
 pub(super) async fn adopt(context: Context) {
-    match super::link::adopt(&context.shared, context.session).await {
-        Ok(adopted) => {
-            fail_point::pass("adopted");
-            Pump::new(context, adopted).serve().await;
+    loop {
+        match super::link::adopt(&context.shared, context.session).await {
+            Ok(adopted) => {
+                fail_point::pass("adopted");
+                return Pump::new(context, adopted).serve().await;
+            }
+            Err(super::link::Refused::Stale(epoch)) => {
+                return context.hub.tell(Msg::Stale(context.session, epoch)).await;
+            }
+            Err(super::link::Refused::Failed(error)) => {
+                tracing::warn!(session = %context.session, %error, "the holder cannot be adopted");
+            }
         }
-        Err(super::link::Refused::Stale(epoch)) => context.hub.tell(Msg::Stale(context.session, epoch)).await,
-        Err(super::link::Refused::Failed(error)) => {
-            tracing::warn!(session = %context.session, %error, "the holder cannot be adopted");
+        // One that is there and says nothing is not lost.
+        if context.probe().await == Probe::None {
             let head = ByteOffset(stream::written(&context.log).offset.0);
             context.tell(Input::Drained { head, end: false }).await;
-            context.gone(false).await;
+            return context.gone(false).await;
         }
+        tokio::time::sleep(PROBE_AGAIN).await;
     }
 }
 
@@ -92,13 +106,38 @@ impl Context {
         self.hub.tell(Msg::Session(self.session, input)).await;
     }
 
+    async fn probe(&self) -> Probe {
+        probe(self.session, self.shared.holder_paths(self.session, self.incarnation).socket).await
+    }
+
+    /// Launches a holder. Where its place is taken, by one that nobody adopted or by the socket of a dead one, there is
+    /// none to launch, or the place is cleared first.
+    async fn launch(&self, spec: &abide_holder::Spec) -> Result<(), LaunchError> {
+        match self.launch_once(spec).await {
+            Err(LaunchError::Taken) => match self.probe().await {
+                Probe::Pong(pong) if pong.same_session && pong.incarnation == self.incarnation => Ok(()),
+                Probe::None => {
+                    let _ = self.shared.dirs.holder_sockets.remove_socket(&holder_socket(self.session));
+                    self.launch_once(spec).await
+                }
+                _ => Err(LaunchError::Taken),
+            },
+            launched => launched,
+        }
+    }
+
+    async fn launch_once(&self, spec: &abide_holder::Spec) -> Result<(), LaunchError> {
+        let (program, spec) = (self.shared.holder_program.clone(), spec.clone());
+        let launched = tokio::task::spawn_blocking(move || abide_holder::launch(&program, &spec)).await;
+        launched.unwrap_or(Err(LaunchError::Taken))
+    }
+
     /// The connection has ended; whether the holder has is what its socket says. One that still answers is not lost: it
     /// is left alone, and the next daemon adopts it.
     async fn await_none(&self) {
         // A process that is just ending may still have its socket for a moment.
         let mut pause = ENDING_TIME;
-        while probe(self.session, self.shared.holder_paths(self.session, self.incarnation).socket).await != Probe::None
-        {
+        while self.probe().await != Probe::None {
             tracing::error!(session = %self.session, "the holder has closed its connection and lives on");
             tokio::time::sleep(pause).await;
             pause = PROBE_AGAIN;
@@ -108,7 +147,7 @@ impl Context {
     /// Nobody holds the program any more; how it ended, if its exit record tells.
     async fn gone(&self, rebooted: bool) {
         let status = read_exit(&self.shared, self.session, self.incarnation).map(|(status, _)| status);
-        self.tell(Input::Holder(HolderInput::Gone(Gone { status, rebooted }))).await;
+        self.tell(Input::Holder(HolderInput::Gone(Gone { status, rebooted, errno: 0 }))).await;
     }
 }
 
@@ -206,8 +245,10 @@ impl Pump {
             return Ok(());
         }
         let lost_bytes = self.next - end;
-        let mark =
-            Mark { kind: MarkKind::Hole { code: "JOURNAL_FAILED".into(), lost_bytes: Some(lost_bytes) }, event: None };
+        // Of one whose log is empty all is gone: it was another journal that had it.
+        let code = if end == 0 { Code::JournalMissing } else { Code::JournalFailed };
+        let kind = MarkKind::Hole { code: code.as_str().to_owned(), lost_bytes: Some(lost_bytes) };
+        let mark = Mark { kind, event: None };
         let entries = vec![
             (self.context.log.clone(), Entry::mark(mark.tag(), mark.payload().unwrap_or_default())),
             (self.context.log.clone(), Entry::gap(lost_bytes)),

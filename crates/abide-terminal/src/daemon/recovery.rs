@@ -10,9 +10,9 @@ use abide_journal::{AppendOptions, Entry};
 use tokio::sync::Semaphore;
 
 use super::hub::Msg;
-use super::pump;
+use super::orphans::orphan_name;
 use super::sessions::Sessions;
-use super::shared::{Shared, exit_file};
+use super::shared::{Shared, exit_file, of_exit_file};
 use crate::ids::{ByteOffset, DaemonEpoch, Incarnation, SessionId};
 use crate::procs::{self, ProcessId};
 use crate::protocol::{EntryOutcome, Lost, ReportEntry};
@@ -71,6 +71,7 @@ async fn ask(session: SessionId, socket: PathBuf) -> Asked {
                 None => return Asked { probe: Probe::UnknownVersion, holder },
             },
             daemon_epoch: DaemonEpoch(pong.daemon_epoch),
+            program: pong.child_pid,
         }),
         Ok(Err(ProbeError::Absent | ProbeError::Stale)) => Probe::None,
         Ok(Err(ProbeError::Foreign(_))) => Probe::UnknownVersion,
@@ -118,6 +119,21 @@ impl Sessions {
         for (id, found) in probes {
             self.decide(id, found.probe);
         }
+        self.sweep();
+    }
+
+    /// Removes the exit records that no session needs: of those that are gone or have ended, and of programs before the
+    /// present one.
+    fn sweep(&self) {
+        for name in self.shared.dirs.exits.names().unwrap_or_default() {
+            let Some((session, incarnation)) = name.to_str().and_then(of_exit_file) else { continue };
+            let facts = self.entries.get(&session).map(super::sessions::Entry::facts);
+            let needed = facts
+                .is_some_and(|facts| facts.state() != State::Finalized && facts.record().incarnation == incarnation);
+            if !needed && let Some(name) = name.to_str() {
+                let _ = self.shared.dirs.exits.remove_file(name);
+            }
+        }
     }
 
     /// Drops the logs of removed sessions that a daemon before this one did not come to drop.
@@ -148,15 +164,14 @@ impl Sessions {
                 .and_then(|around| around.exit_status)
                 .map(|(_, output_head)| ExitFile { output_head }),
             processes_left: around.as_ref().is_some_and(|around| !around.left.is_empty()),
-            orphans: recover::Orphans::Adopt,
+            orphans: self.shared.options.orphans,
         });
-        if let Some(facts) = &facts {
-            self.report_decision(facts, &decision);
-        }
-        self.act(id, &decision, around);
+        let name = facts.as_ref().map_or_else(|| orphan_name(id), |facts| facts.record().name.clone());
+        self.report_decision(id, name, &decision);
+        self.act(id, probe, &decision, around);
     }
 
-    fn report_decision(&mut self, facts: &Facts, decision: &Decision) {
+    fn report_decision(&mut self, session: SessionId, name: String, decision: &Decision) {
         let Some(outcome) = decision.outcome else { return };
         let lost_bytes = match decision.session {
             SessionEffect::End { missing, .. } | SessionEffect::Finalize { missing } => match missing {
@@ -166,12 +181,11 @@ impl Sessions {
             },
             _ => None,
         };
-        let record = facts.record();
-        tracing::info!(session = %record.id, outcome = outcome.as_str(), "recovered");
-        self.report.sessions.retain(|entry| entry.session != record.id);
+        tracing::info!(%session, outcome = outcome.as_str(), code = ?decision.code, "recovered");
+        self.report.sessions.retain(|entry| entry.session != session);
         self.report.sessions.push(ReportEntry {
-            session: record.id,
-            name: record.name.clone(),
+            session,
+            name,
             outcome: told(outcome),
             code: decision.code,
             lost_bytes,
@@ -179,7 +193,7 @@ impl Sessions {
         });
     }
 
-    fn act(&mut self, id: SessionId, decision: &Decision, around: Option<Surroundings>) {
+    fn act(&mut self, id: SessionId, probe: Probe, decision: &Decision, around: Option<Surroundings>) {
         match decision.holder {
             HolderEffect::Hangup => hang_up(&self.shared, id),
             HolderEffect::LeaveAlone => {
@@ -191,27 +205,23 @@ impl Sessions {
             }
             HolderEffect::Adopt | HolderEffect::None => {}
         }
+        if let (SessionEffect::TakeIn, Probe::Pong(pong)) = (decision.session, probe) {
+            self.take_in(id, &pong);
+        }
         let open = self.entries.get(&id).is_some_and(|entry| entry.facts().state() != State::Finalized);
         if let Some(outcome) = decision.outcome.filter(|outcome| open && *outcome != Outcome::Pending) {
             self.feed(id, Input::Recovered(outcome.as_str(), decision.code.map(abide_wire::Code::as_str)));
         }
         match decision.session {
-            SessionEffect::None => {}
-            SessionEffect::TakeIn => {
-                // Programs that nobody recorded are not taken in yet; they are left alone and named.
-                tracing::warn!(session = %id, "a program without a record runs");
-            }
-            SessionEffect::GoOn => {
-                if let Some(context) = self.context(id) {
-                    tokio::spawn(pump::adopt(context));
-                }
-            }
+            // What was taken in is adopted once it is recorded.
+            SessionEffect::None | SessionEffect::TakeIn => {}
+            SessionEffect::GoOn => self.adopt(id),
             SessionEffect::Launch => {
                 self.create_log(id);
             }
-            SessionEffect::End { exit, missing, .. } => self.end_lost(id, Some(exit), missing, around),
+            SessionEffect::End { exit, missing } => self.end_lost(id, Some(exit), missing, around),
             SessionEffect::Finalize { missing } => self.end_lost(id, None, missing, around),
-            SessionEffect::KillLeft { .. } => {
+            SessionEffect::KillLeft => {
                 let (hub, left) = (self.hub.clone(), around.map(|around| around.left).unwrap_or_default());
                 tokio::spawn(async move {
                     procs::end_left(&left).await;
@@ -247,7 +257,7 @@ impl Sessions {
         let hub = self.hub.clone();
         tokio::spawn(async move {
             procs::end_left(&left).await;
-            let gone = Gone { status: around.exit_status.map(|(status, _)| status), rebooted: false };
+            let gone = Gone { status: around.exit_status.map(|(status, _)| status), rebooted: false, errno: 0 };
             hub.tell(Msg::Session(id, Input::Drained { head, end: false })).await;
             hub.tell(Msg::Session(id, Input::Holder(HolderInput::Gone(gone)))).await;
         });
@@ -281,7 +291,7 @@ impl Sessions {
                 head = stream::written(&log).offset.0;
             }
             hub.tell(Msg::Session(id, Input::Drained { head: ByteOffset(head), end: false })).await;
-            hub.tell(Msg::Session(id, Input::Holder(HolderInput::Gone(Gone { status, rebooted })))).await;
+            hub.tell(Msg::Session(id, Input::Holder(HolderInput::Gone(Gone { status, rebooted, errno: 0 })))).await;
         });
     }
 }
@@ -324,14 +334,7 @@ fn recorded(facts: &Facts, boot: BootId, log_end: ByteOffset) -> recover::Sessio
     };
     // A boot id that cannot be read is none of this machine's.
     let launched_in = facts.created.boot_id.clone().try_into().unwrap_or(BootId([!boot.0[0]; 16]));
-    recover::Session {
-        stage,
-        incarnation: record.incarnation,
-        boot: launched_in,
-        log_end,
-        restore: record.restore,
-        killed: facts.kill.is_some(),
-    }
+    recover::Session { stage, incarnation: record.incarnation, boot: launched_in, log_end }
 }
 
 fn surroundings(shared: &Shared, facts: &Facts, holders: &BTreeSet<u32>) -> Surroundings {

@@ -7,16 +7,42 @@ use abide_journal::{
 };
 
 use crate::ids::{EventNumber, SessionId};
-use crate::session::Refusal;
-use crate::store::{self, Event, Mark, MarkKind, Table};
+use crate::session::{Refusal, Unit};
+use crate::store::{self, Event, Mark, Table};
 use crate::stream;
 
 /// One transition on its way into the journal.
 #[derive(Debug, Clone)]
-struct Unit {
+struct Transition {
+    /// None for the daemon's own.
     session: Option<SessionId>,
-    event: Event,
-    mark: Option<(Log, MarkKind)>,
+    unit: Unit,
+    /// The log that its marks go to.
+    log: Option<Log>,
+}
+
+impl Transition {
+    fn events(&self) -> impl Iterator<Item = &Event> {
+        self.unit.iter().map(|(event, _)| event)
+    }
+
+    /// How many events it has, each with a number of its own.
+    fn count(&self) -> u64 {
+        self.events().count() as u64
+    }
+}
+
+/// A transition that was written.
+pub(super) struct Written {
+    /// None for the daemon's own.
+    pub(super) session: Option<SessionId>,
+    /// The number of its first event, and of its last.
+    pub(super) first: EventNumber,
+    pub(super) last: EventNumber,
+    /// By the journal's clock.
+    pub(super) at: u64,
+    /// The names of its events, in order.
+    pub(super) events: Vec<&'static str>,
 }
 
 /// The one writer of the registry log.
@@ -31,11 +57,11 @@ pub(super) struct Registry {
     /// With `journal.sync = "os"` events wait for no sync.
     durability: Durability,
     next: Lsn,
-    under_way: VecDeque<(Lsn, Unit)>,
-    come_back: VecDeque<Unit>,
+    under_way: VecDeque<(Lsn, Transition)>,
+    come_back: VecDeque<Transition>,
     settling: bool,
     /// Not given to the journal yet.
-    queued: VecDeque<Unit>,
+    queued: VecDeque<Transition>,
 }
 
 impl Registry {
@@ -58,24 +84,25 @@ impl Registry {
         self.log.tail()
     }
 
-    /// Takes a transition of a session (or of the daemon) to be appended, with its mark in that session's log.
-    pub(super) fn append(&mut self, session: Option<SessionId>, event: Event, mark: Option<(Log, MarkKind)>) {
-        self.queued.push_back(Unit { session, event, mark });
+    /// Takes a transition of a session (or of the daemon) to be appended, with its marks in that session's log.
+    pub(super) fn append(&mut self, session: Option<SessionId>, unit: Unit, log: Option<Log>) {
+        self.queued.push_back(Transition { session, unit, log });
     }
 
     /// Gives the journal what it takes. The tickets are to be awaited; a failure goes to [`Registry::failed`].
     pub(super) fn pump(&mut self) -> Vec<(Lsn, Ticket<Vec<Appended>>)> {
         let mut tickets = Vec::new();
         while !self.settling
-            && let Some(unit) = self.queued.front()
+            && let Some(transition) = self.queued.front()
         {
             // A full queue: what is written next makes room, and wakes the hub.
-            let Ok(ticket) = self.submit(unit) else { break };
+            let Ok(ticket) = self.submit(transition) else { break };
             tickets.push((self.next, ticket));
-            if let Some(unit) = self.queued.pop_front() {
-                self.under_way.push_back((self.next, unit));
+            let first = self.next;
+            self.next = Lsn::new(first.get() + transition.count()).unwrap_or(first);
+            if let Some(transition) = self.queued.pop_front() {
+                self.under_way.push_back((first, transition));
             }
-            self.next = self.next.next();
         }
         tickets
     }
@@ -88,26 +115,35 @@ impl Registry {
         }
     }
 
-    fn submit(&self, unit: &Unit) -> Result<Ticket<Vec<Appended>>, Error> {
-        let entry = store::Entry { event: unit.event.clone(), session: unit.session };
-        let mut entries = vec![(self.log.clone(), Entry::data(0, json(&entry)))];
-        if let Some((log, kind)) = &unit.mark {
-            let mark = Mark { kind: kind.clone(), event: Some(EventNumber(self.next.get())) };
-            entries.push((log.clone(), Entry::mark(mark.tag(), mark.payload().unwrap_or_default())));
+    fn submit(&self, transition: &Transition) -> Result<Ticket<Vec<Appended>>, Error> {
+        let mut entries = Vec::new();
+        for (number, (event, mark)) in (self.next.get()..).zip(transition.unit.iter()) {
+            let entry = store::Entry { event: event.clone(), session: transition.session };
+            entries.push((self.log.clone(), Entry::data(0, json(&entry))));
+            if let (Some(log), Some(kind)) = (&transition.log, mark) {
+                let mark = Mark { kind: kind.clone(), event: Some(EventNumber(number)) };
+                entries.push((log.clone(), Entry::mark(mark.tag(), mark.payload().unwrap_or_default())));
+            }
         }
-        let durability = match unit.event {
+        let durability = match transition.unit.event() {
             Event::Resized { .. } => self.durability.min(Durability::Interval),
             _ => self.durability,
         };
         self.journal.try_append_batch(entries, AppendOptions::at(durability).expect(Expect::Lsn(self.next)))
     }
 
-    /// What was written since the last call, in order: whose (nobody's is the daemon's), its number, its time, its name.
-    pub(super) fn written(&mut self) -> Vec<(Option<SessionId>, EventNumber, u64, &'static str)> {
+    /// What was written since the last call, in order.
+    pub(super) fn written(&mut self) -> Vec<Written> {
         let written = stream::written(&self.log).lsn;
         let mut news = Vec::new();
-        while let Some((lsn, unit)) = self.under_way.pop_front_if(|(lsn, _)| *lsn < written) {
-            news.push((unit.session, EventNumber(lsn.get()), self.time_of(lsn), unit.event.name()));
+        while let Some((lsn, transition)) = self.under_way.pop_front_if(|(lsn, _)| *lsn < written) {
+            news.push(Written {
+                session: transition.session,
+                first: EventNumber(lsn.get()),
+                last: EventNumber(lsn.get() + transition.count() - 1),
+                at: self.time_of(lsn),
+                events: transition.events().map(Event::name).collect(),
+            });
         }
         self.resume();
         news
@@ -119,18 +155,18 @@ impl Registry {
         read.ok().and_then(|read| read.records.first().map(|record| record.time_us / 1_000)).unwrap_or(0)
     }
 
-    /// A unit under way was not written. Whose it is (nobody's is the daemon's) is told, unless the unit is appended anew.
+    /// A transition under way was not written. Whose it is (nobody's is the daemon's) is told, unless it is appended anew.
     pub(super) fn failed(&mut self, lsn: Lsn, error: &Error) -> Option<(Option<SessionId>, Refusal)> {
         let at = self.under_way.iter().position(|(number, _)| *number == lsn)?;
-        let (_, unit) = self.under_way.remove(at)?;
+        let (_, transition) = self.under_way.remove(at)?;
         self.settling = true;
         let refused = match error {
             Error::AppendConflict { .. } => {
-                self.come_back.push_back(unit);
+                self.come_back.push_back(transition);
                 None
             }
-            Error::Full | Error::Busy => Some((unit.session, Refusal::Full)),
-            _ => Some((unit.session, Refusal::Failed)),
+            Error::Full | Error::Busy => Some((transition.session, Refusal::Full)),
+            _ => Some((transition.session, Refusal::Failed)),
         };
         self.resume();
         refused
@@ -140,8 +176,8 @@ impl Registry {
         if self.settling && self.under_way.is_empty() {
             self.settling = false;
             self.next = stream::written(&self.log).lsn;
-            while let Some(unit) = self.come_back.pop_back() {
-                self.queued.push_front(unit);
+            while let Some(transition) = self.come_back.pop_back() {
+                self.queued.push_front(transition);
             }
         }
     }

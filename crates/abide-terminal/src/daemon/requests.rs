@@ -64,6 +64,9 @@ impl Sessions {
             ControlRequest::Release(release) => {
                 self.ask(&release.session, client, release.owner_epoch, Op::Release { to: release.to }, waiting);
             }
+            ControlRequest::Recover(recover) => {
+                self.ask(&recover.session, client, None, Op::Recover(recover.what), waiting);
+            }
             ControlRequest::Remove(remove) => self.ask(&remove.session, client, None, Op::Remove, waiting),
         }
     }

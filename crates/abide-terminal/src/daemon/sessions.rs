@@ -12,6 +12,7 @@ use abide_wire::RequestId;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
+use super::client_queue::ClientQueue;
 use super::connection::{ConnectionId, json_frame, tagged};
 use super::fail_point;
 use super::hub::{Granted, Hub, Msg, StreamInput};
@@ -30,7 +31,7 @@ use crate::protocol::{
 };
 use crate::record::State;
 use crate::recover;
-use crate::session::{Asker, Input, Op, Session, Size, StreamId};
+use crate::session::{Asker, Input, Op, Session, Size, StreamId, Unit};
 use crate::store::{Event, Facts, Table, Tombstone};
 use crate::stream;
 
@@ -332,13 +333,18 @@ impl Sessions {
 
     /// The registry log has moved on.
     fn settle(&mut self) {
-        for (session, number, at, event) in self.registry.written() {
-            self.last_event = number;
-            fail_point::pass(&format!("{event}_recorded"));
-            if let Some(session) = session {
-                self.feed(session, Input::Written(number, at));
+        for written in self.registry.written() {
+            self.last_event = written.last;
+            for event in &written.events {
+                fail_point::pass(&format!("{event}_recorded"));
             }
-            self.durable_due.push_back((number, session));
+            if let Some(session) = written.session {
+                self.feed(session, Input::Written(written.first, written.at));
+                if written.events.iter().any(|event| matches!(*event, "recovered" | "restoring")) {
+                    self.report_outcome(session);
+                }
+            }
+            self.durable_due.push_back((written.last, written.session));
         }
         let durable = self.registry.durable();
         while let Some((number, session)) = self.durable_due.pop_front_if(|(number, _)| *number <= durable) {
@@ -361,6 +367,7 @@ impl Sessions {
                 return;
             };
             self.feed(session, Input::Refused(refusal));
+            self.name_unless_ended(session);
             // Room that was made before the session heard of this is not told of again.
             if self.shared.journal.space().get().state != SpaceState::Full {
                 self.feed(session, Input::Space);
@@ -385,7 +392,7 @@ impl Sessions {
         let above = recover::next_epoch(self.shared.daemon_epoch(), [DaemonEpoch(epoch)]);
         let (_, asked) = self.raising.get_or_insert_with(|| {
             let event = Event::boot(above, self.shared.boot, &self.shared.version);
-            self.registry.append(None, event, None);
+            self.registry.append(None, Unit::of(event, None), None);
             (above, BTreeSet::new())
         });
         asked.insert(id);
@@ -521,6 +528,10 @@ impl Sessions {
         if hello.role == Role::Control {
             self.replace_control(&client);
         }
+        let others = self.clients.get(&client).and_then(BTreeSet::first).and_then(|other| self.connections.get(other));
+        let queue = others.and_then(|other| other.outbox.client()).cloned();
+        let bytes_max = self.hub.limits().client_queue_bytes_max;
+        outbox.belongs_to(queue.unwrap_or_else(|| Arc::new(ClientQueue::new(bytes_max))));
         let connection = Connection { client: client.clone(), role: hello.role, outbox, stream: None };
         self.connections.insert(id, connection);
         self.clients.entry(client.clone()).or_default().insert(id);
@@ -708,7 +719,9 @@ impl Sessions {
             self.end_stream(session, stream, detached.clone());
         }
         for (_, waiting) in std::mem::take(&mut self.askers) {
-            self.refuse(waiting, WireError::stopping(restart));
+            // What a request asked for may have been recorded; a stream just comes back.
+            let unknown = matches!((end, &waiting), (Stop::Poisoned(_), Waiting::Control { .. }));
+            self.refuse(waiting, if unknown { WireError::journal_failed() } else { WireError::stopping(restart) });
         }
         for connection in self.connections.values().filter(|connection| connection.role == Role::Control) {
             let event = protocol::ControlEvent::Detached { code: abide_wire::Code::DaemonStopping, restart };

@@ -7,14 +7,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use abide_holder::{BootId, Inherited, Paths, Spec};
 use abide_journal::{Durability, Journal, Level};
+use abide_wire::Code;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::screens::Screens;
 use crate::dirs::Layout;
 use crate::ids::{DaemonEpoch, Incarnation, SessionId};
 use crate::options::{Sync, Terminal};
-use crate::program::{self, Account, Environment, EnvironmentError, Failure, Program, Wish};
+use crate::program::{self, Account, Environment, EnvironmentError, Failure, Program, SHELL_FALLBACK, Wish};
 use crate::protocol::RecoveryReport;
+use crate::record::RestoreAs;
 use crate::session::{Limits, Now};
 use crate::store::Facts;
 
@@ -127,6 +129,24 @@ impl Shared {
         Ok(Launch { program: program.map_err(Unfit::Program)?, environment })
     }
 
+    /// The same for a program that is started without a request: after a crash, or in the place of a lost one.
+    pub(super) fn prepare_again(&self, facts: &Facts) -> Result<Launch, Unfit> {
+        // After a crash the daemon's own environment stands for one that was not stored.
+        let none = BTreeMap::new();
+        let env = facts.created.env.as_ref().unwrap_or(&none);
+        if facts.restored_as != Some(RestoreAs::Shell) {
+            return self.prepare(facts, env, Some(facts.created.login), Some(&facts.record().command));
+        }
+        let mut alone = facts.clone();
+        alone.created.record.args.clear();
+        match self.prepare(&alone, env, Some(true), None) {
+            Err(Unfit::Program(failure)) if failure.code() == Code::ShellNotFound => {
+                self.prepare(&alone, env, Some(true), Some(SHELL_FALLBACK))
+            }
+            prepared => prepared,
+        }
+    }
+
     pub(super) fn shell(&self) -> &std::path::Path {
         self.options.shell.as_deref().unwrap_or(&self.account.shell)
     }
@@ -171,6 +191,12 @@ impl Shared {
 /// Name of the socket of a session's holder.
 pub(super) fn holder_socket(id: SessionId) -> String {
     format!("{id}.sock")
+}
+
+/// The session and the program start that an exit record of this name is of.
+pub(super) fn of_exit_file(name: &str) -> Option<(SessionId, Incarnation)> {
+    let (session, incarnation) = name.strip_suffix(".exit")?.split_once('.')?;
+    Some((session.parse().ok()?, Incarnation(incarnation.parse().ok()?)))
 }
 
 /// Name of the exit record of a session's program.

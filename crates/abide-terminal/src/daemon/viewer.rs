@@ -11,8 +11,8 @@ use super::screens::{Screens, Snapshot};
 use super::view::View;
 use crate::ids::{ByteOffset, ClientId, SessionId};
 use crate::protocol::{
-    Attached, Detached, ExitTold, Hole, Mode, OwnershipChanged, SizeChanged, StreamMessage, limits, output_header,
-    snapshot_header,
+    Attached, Detached, ExitTold, Hole, Mode, OwnershipChanged, Restored, SizeChanged, StreamMessage, limits,
+    output_header, snapshot_header,
 };
 use crate::record::State;
 use crate::session::StreamId;
@@ -183,6 +183,10 @@ impl Viewer {
                 let mode = if mine { Mode::Owner } else { Mode::Observer };
                 let told = OwnershipChanged { offset, former, owner, owner_epoch, cause, mode };
                 self.send(&StreamMessage::OwnershipChanged(told));
+            }
+            MarkKind::Restoring { incarnation, r#as, code } => {
+                let at = record.time_us / 1_000;
+                self.send(&StreamMessage::Restored(Restored { offset, incarnation, at, r#as, code }));
             }
             MarkKind::Hole { code, lost_bytes } => {
                 let code = code.parse().unwrap_or(Code::JournalFailed);

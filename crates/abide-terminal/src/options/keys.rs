@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Key, Keys};
 use crate::program::TERM_DEFAULT;
-use crate::record::Takeover;
+use crate::record::{Restore, Takeover};
+use crate::recover::Orphans;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -85,6 +86,12 @@ table! {
     owner_grace_ms: u64 = 10_000, in 0, 86_400_000;
     /// Whether another client of the same user may take over an owned session, if its create does not say: `allow`, `deny`.
     takeover: Takeover = Takeover::Allow;
+    /// What follows when a session's program is lost with its holder or its machine, if its create does not say: `never`
+    /// (nothing), `offer` (`abide recover` may start another one), `shell` or `command` (that is started at once).
+    restore: Restore = Restore::Never;
+    /// What becomes of programs that a start of the daemon finds without a record: `adopt` (each becomes a session named
+    /// `orphan-…`), `end`.
+    orphans: Orphans = Orphans::Adopt;
     /// Time in milliseconds from a kill to SIGKILL, if the request does not say.
     kill_grace_ms: u64 = 5_000, in 0, 60_000;
     /// Time in milliseconds for which output is awaited after a program's end.

@@ -7,7 +7,7 @@ mod signal;
 
 pub use left::end_left;
 pub use members::{Evidence, Guarded, Members, left_behind};
-pub use proc_fs::{carries_session, process, start_time, table};
+pub use proc_fs::{arguments, carries_session, current_dir, process, start_time, table};
 pub use signal::signal;
 
 /// A process for good, within one boot: a pid is used again, but not by a process of the same start time.

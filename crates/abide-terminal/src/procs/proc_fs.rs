@@ -41,6 +41,18 @@ pub fn carries_session(pid: u32, session: SessionId) -> bool {
         .is_ok_and(|environment| environment.split(|&byte| byte == 0).any(|variable| variable == mark.as_bytes()))
 }
 
+/// The arguments of a process, its own name first; none where they may not be read, or it has ended.
+pub fn arguments(pid: u32) -> Vec<String> {
+    let line = fs::read(entry(pid, "cmdline")).unwrap_or_default();
+    let words = line.strip_suffix(&[0]).unwrap_or(&line).split(|&byte| byte == 0);
+    words.map(|word| String::from_utf8_lossy(word).into_owned()).filter(|_| !line.is_empty()).collect()
+}
+
+/// The directory that a process is in; none where it may not be read.
+pub fn current_dir(pid: u32) -> Option<PathBuf> {
+    fs::read_link(entry(pid, "cwd")).ok()
+}
+
 fn entry(pid: u32, file: &str) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}/{file}"))
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::sys;
 
 /// The shell of a user who has none, and where a user's own is missing after a loss.
-pub(super) const SHELL_FALLBACK: &str = "/bin/sh";
+pub(crate) const SHELL_FALLBACK: &str = "/bin/sh";
 
 /// A user's name, home and login shell.
 #[derive(Debug, Clone, PartialEq, Eq)]

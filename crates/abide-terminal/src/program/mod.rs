@@ -7,6 +7,7 @@ mod lookup;
 mod terminfo;
 
 pub use account::Account;
+pub(crate) use account::SHELL_FALLBACK;
 pub(crate) use environment::TERM_DEFAULT;
 pub use environment::{Environment, EnvironmentError, Wish, assemble};
 pub use failure::{Failure, Step};

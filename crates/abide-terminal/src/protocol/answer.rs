@@ -78,6 +78,13 @@ pub struct Created {
     pub session: Record,
 }
 
+/// Answer to `recover`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recovered {
+    /// The session, which runs.
+    pub session: Record,
+}
+
 /// Answer to `list`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Listed {
@@ -212,10 +219,21 @@ pub enum EntryOutcome {
     Zombie,
     /// Its program is gone.
     Unrecoverable,
+    /// Its program was lost, and another one runs in its place.
+    Restored,
+    /// Its program was lost, and `recover` may start another one.
+    Offered,
     /// A program without a record.
     Orphan,
     /// Its holder could not be asked yet.
     Pending,
+}
+
+impl EntryOutcome {
+    /// The outcome of this name, as records and events have it.
+    pub fn named(name: &str) -> Option<Self> {
+        serde_json::from_value(Value::String(name.to_owned())).ok()
+    }
 }
 
 /// How much output is missing.

@@ -7,13 +7,15 @@ use abide_wire::RequestId;
 use bytes::BufMut;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::answer::{Created, Inspected, Killed, Listed, Nothing, RecoveryReport, Released, Resized, TakenOver};
+use super::answer::{
+    Created, Inspected, Killed, Listed, Nothing, Recovered, RecoveryReport, Released, Resized, TakenOver,
+};
 use super::fields::{self, Key, Name, SessionRef};
 use super::frame::message_frame;
 use super::strict::{FieldError, Fields};
 use crate::ids::{ClientId, OwnerEpoch, SessionId};
 use crate::kill::Signal;
-use crate::record::{State, Takeover};
+use crate::record::{Restore, RestoreAs, State, Takeover};
 
 /// A request, the name of its type, and the result of its `ok`.
 pub trait Request: Serialize {
@@ -100,6 +102,8 @@ requests! {
     Release = "release" -> Released;
     /// Removes an ended session and what it printed.
     Remove = "remove" -> Nothing;
+    /// Starts a program in the place of one that was lost.
+    Recover = "recover" -> Recovered;
     /// Tells what the last start found.
     GetRecoveryReport = "recovery_report" -> RecoveryReport;
     /// Stops or restarts the daemon.
@@ -123,6 +127,7 @@ impl ControlRequest {
             | Self::Resize(Resize { session, .. })
             | Self::Take(Take { session, .. })
             | Self::Release(Release { session, .. })
+            | Self::Recover(Recover { session, .. })
             | Self::Remove(Remove { session }) => Some(session),
         }
     }
@@ -172,6 +177,9 @@ pub struct Create {
     /// Height in pixels, 0 for unknown.
     #[serde(default, skip_serializing_if = "fields::is_default")]
     pub ypixel: u16,
+    /// What follows if its program is lost with its holder or its machine; absent: as configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore: Option<Restore>,
     /// Whether others may take it over; absent: as configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub takeover: Option<Takeover>,
@@ -199,6 +207,7 @@ impl Create {
             rows,
             xpixel: 0,
             ypixel: 0,
+            restore: None,
             takeover: None,
             own: true,
             labels: BTreeMap::new(),
@@ -341,6 +350,17 @@ pub struct Release {
 pub struct Remove {
     /// Which session.
     pub session: SessionRef,
+}
+
+/// Starts a program in the place of one that was lost. Answered when it runs, or with the reason why it does not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recover {
+    /// Which session.
+    pub session: SessionRef,
+    /// What is started; absent: what the session's policy says, and a shell where it leaves the choice.
+    #[serde(rename = "as", default, skip_serializing_if = "Option::is_none")]
+    pub what: Option<RestoreAs>,
 }
 
 /// Tells what the last start of the daemon found.

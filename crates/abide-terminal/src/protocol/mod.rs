@@ -23,12 +23,12 @@ mod strict;
 
 pub use crate::kill::Signal;
 pub use answer::{
-    Answer, ControlEvent, ControlMessage, Created, EntryOutcome, Inspected, Killed, Listed, Lost, Nothing,
+    Answer, ControlEvent, ControlMessage, Created, EntryOutcome, Inspected, Killed, Listed, Lost, Nothing, Recovered,
     RecoveryReport, Released, ReportEntry, Resized, StreamInfo, TakenOver, UpgradeFailure,
 };
 pub use control::{
-    ControlRequest, Create, GetRecoveryReport, Inspect, Kill, List, Release, Remove, Request, Resize, RestartWith,
-    SendSignal, Shutdown, ShutdownMode, Take, Target,
+    ControlRequest, Create, GetRecoveryReport, Inspect, Kill, List, Recover, Release, Remove, Request, Resize,
+    RestartWith, SendSignal, Shutdown, ShutdownMode, Take, Target,
 };
 pub use error::{ErrorMessage, WireError};
 pub use fields::{Key, Name, SessionRef};
@@ -36,6 +36,6 @@ pub use frame::{Decoder, Frame, input_frame, message_frame, output_header, snaps
 pub use hello::{ClientInfo, Hello, HelloOk, Limits, Role};
 pub use read::{Refusal, read_control, read_hello, read_stream};
 pub use stream::{
-    Attach, Attached, Detached, ExitTold, Former, Hole, InputApplied, Mode, OnLag, OwnershipChanged, SizeChanged,
-    StartAt, StreamMessage, StreamRequest, WindowSize,
+    Attach, Attached, Detached, ExitTold, Former, Hole, InputApplied, Mode, OnLag, OwnershipChanged, Restored,
+    SizeChanged, StartAt, StreamMessage, StreamRequest, WindowSize,
 };

@@ -12,7 +12,7 @@ use super::frame::message_frame;
 use super::hello::HelloOk;
 use super::strict::{FieldError, Fields};
 use crate::ids::{ByteOffset, ClientId, Incarnation, InputOffset, OwnerEpoch, SessionId};
-use crate::record::{Cause, Exit, State};
+use crate::record::{Cause, Exit, RestoreAs, State};
 
 /// What a stream may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -251,6 +251,8 @@ pub enum StreamMessage {
     OwnershipChanged(OwnershipChanged),
     /// Input reached the program's terminal. To the owner alone.
     InputApplied(InputApplied),
+    /// A new program begins here, in the place of one that was lost.
+    Restored(Restored),
     /// Output is missing here.
     Hole(Hole),
     /// The program has ended, and all its output was sent.
@@ -361,6 +363,21 @@ pub struct Hole {
     /// How much; absent where nobody can know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost_bytes: Option<u64>,
+}
+
+/// A new program begins at `offset`. Who draws a screen draws [`seam`](crate::seam) here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restored {
+    /// Before its first byte.
+    pub offset: ByteOffset,
+    /// Which start of the session's program it is.
+    pub incarnation: Incarnation,
+    /// When, wall clock in milliseconds since 1970.
+    pub at: u64,
+    /// What was started.
+    pub r#as: RestoreAs,
+    /// The loss of the program before.
+    pub code: String,
 }
 
 /// How the program ended.

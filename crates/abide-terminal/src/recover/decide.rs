@@ -18,7 +18,6 @@ use abide_wire::Code;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ByteOffset, DaemonEpoch, Incarnation};
-use crate::record::Restore;
 
 /// All that a decision depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,10 +47,6 @@ pub struct Session {
     pub boot: BootId,
     /// End of its journalled output.
     pub log_end: ByteOffset,
-    /// What follows a loss.
-    pub restore: Restore,
-    /// Whether a kill was accepted in this incarnation.
-    pub killed: bool,
 }
 
 /// Where a session's record stands: its states, with `Starting` split by what was recorded of its start.
@@ -97,6 +92,8 @@ pub struct Pong {
     pub child: Child,
     /// The daemon that adopted it last; 0 before the first.
     pub daemon_epoch: DaemonEpoch,
+    /// The process id of its program; 0 before it runs.
+    pub program: u32,
 }
 
 /// What became of a holder's program.
@@ -184,20 +181,15 @@ pub enum SessionEffect {
     Launch,
     /// It becomes a session again, or for the first time, from what the adopted holder says.
     TakeIn,
-    /// It is recorded as Exited with this end, and finalized.
+    /// It is recorded as Exited with this end, and finalized. If that is a loss, its policy follows.
     End {
         /// Where the exit comes from.
         exit: ExitSource,
         /// Output that is missing.
         missing: Missing,
-        /// What the policy does next.
-        then: AfterLoss,
     },
-    /// The processes left get SIGHUP, and SIGKILL 1 s later; then as `End`.
-    KillLeft {
-        /// What the policy does next.
-        then: AfterLoss,
-    },
+    /// The processes left get SIGHUP, and SIGKILL 1 s later; then as `End`, with the loss.
+    KillLeft,
     /// Its end stands recorded already: only the missing output is named, and it is finalized.
     Finalize {
         /// Output that is missing.
@@ -223,19 +215,6 @@ pub enum Missing {
     Bytes(u64),
     /// Nobody can know.
     Unknown,
-}
-
-/// What follows the loss of a program by its session's policy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AfterLoss {
-    /// Nothing.
-    Nothing,
-    /// It may be restored on request.
-    Offer,
-    /// A login shell is started in its place.
-    Shell,
-    /// Its command is started again.
-    Command,
 }
 
 /// What is done about the holder that answered.
@@ -335,7 +314,7 @@ fn without_holder(facts: &Facts) -> Decision {
         Some(n) => (Outcome::Unrecoverable, Some(loss), end(&session, ExitSource::File, Missing::Bytes(n))),
         None if same_boot && never_ran => (Outcome::Alive, None, SessionEffect::Launch),
         None if same_boot && facts.processes_left && !ended && !holder_lives => {
-            (Outcome::Zombie, Some(loss), SessionEffect::KillLeft { then: after_loss(&session) })
+            (Outcome::Zombie, Some(loss), SessionEffect::KillLeft)
         }
         None => {
             let missing = if never_ran { Missing::Nothing } else { Missing::Unknown };
@@ -347,22 +326,9 @@ fn without_holder(facts: &Facts) -> Decision {
 
 /// The end of a session; a session that is Exited keeps the end that it has.
 fn end(session: &Session, exit: ExitSource, missing: Missing) -> SessionEffect {
-    match (session.stage, exit) {
-        (Stage::Exited, _) => SessionEffect::Finalize { missing },
-        // A program that ended by itself is never started again, even if some of its output is missing.
-        (_, ExitSource::File) => SessionEffect::End { exit, missing, then: AfterLoss::Nothing },
-        (_, ExitSource::Loss) => SessionEffect::End { exit, missing, then: after_loss(session) },
-    }
-}
-
-/// What the policy does about a lost program. One that somebody had asked to kill stays dead.
-fn after_loss(session: &Session) -> AfterLoss {
-    match session.restore {
-        _ if session.killed || session.stage == Stage::Terminating => AfterLoss::Nothing,
-        Restore::Never => AfterLoss::Nothing,
-        Restore::Offer => AfterLoss::Offer,
-        Restore::Shell => AfterLoss::Shell,
-        Restore::Command => AfterLoss::Command,
+    match session.stage {
+        Stage::Exited => SessionEffect::Finalize { missing },
+        _ => SessionEffect::End { exit, missing },
     }
 }
 

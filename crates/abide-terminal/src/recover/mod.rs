@@ -3,6 +3,6 @@
 mod decide;
 
 pub use decide::{
-    AfterLoss, Child, Decision, ExitFile, ExitSource, Facts, HolderEffect, Missing, Orphans, Outcome, Pong, Probe,
-    Session, SessionEffect, Stage, decide, next_epoch,
+    Child, Decision, ExitFile, ExitSource, Facts, HolderEffect, Missing, Orphans, Outcome, Pong, Probe, Session,
+    SessionEffect, Stage, decide, next_epoch,
 };

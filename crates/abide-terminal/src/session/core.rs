@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::io::{Asker, Frame, Input, Limits, Now, Output, Size, StreamId};
 use super::kill::KillRun;
 use super::owner::Confirmed;
+use super::restore::Restore;
 use super::transition::{Due, Recording, Then, answer};
 use super::window::{Accepted, Window};
 use crate::ids::{ByteOffset, ClientId, EventNumber, InputOffset, OwnerEpoch};
@@ -42,6 +43,8 @@ pub struct Session {
     pub(super) streams: BTreeMap<StreamId, Viewer>,
     /// When ownership lapses, while the owner has no connection.
     pub(super) grace_until: Option<u64>,
+    /// The owner has no connection.
+    pub(super) owner_away: bool,
     pub(super) window: Window,
     /// The owner epoch that the holder knew when it was adopted; one that the registry lost is not used again.
     pub(super) epoch_known: OwnerEpoch,
@@ -61,6 +64,8 @@ pub struct Session {
     pub(super) drain_by: Option<u64>,
     /// The rest of the output was given up then.
     pub(super) cut_off: bool,
+    /// A restore that is being prepared.
+    pub(super) restore: Option<Restore>,
 }
 
 /// A stream of the session.
@@ -74,6 +79,8 @@ pub(super) struct Viewer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Holder {
     None,
+    /// It was there before its session's record.
+    Found,
     Launching,
     Adopted,
 }
@@ -116,6 +123,7 @@ impl Session {
             removed_at: None,
             streams: BTreeMap::new(),
             grace_until: None,
+            owner_away: false,
             window,
             epoch_known: OwnerEpoch(0),
             former: None,
@@ -127,6 +135,7 @@ impl Session {
             drained: (head, false),
             drain_by: None,
             cut_off: false,
+            restore: None,
         }
     }
 
@@ -158,12 +167,18 @@ impl Session {
     /// The stream that types from the change of owner on that is under way; without one, the stream that types.
     pub fn next_owner_stream(&self) -> Option<StreamId> {
         let coming = match &self.busy {
-            Busy::Recording(Recording { event: Event::OwnerChanged { owner, .. }, .. }) => owner.as_ref(),
+            Busy::Recording(recording) => match recording.owner_changed() {
+                Some(Event::OwnerChanged { owner, .. }) => owner.as_ref(),
+                _ => return self.owner_stream(),
+            },
             Busy::Handing { .. } => self.facts.record().owner.as_ref(),
-            _ => return self.owner_stream(),
+            Busy::Free => return self.owner_stream(),
         };
-        let newest = self.streams.iter().rev().find(|(_, viewer)| Some(&viewer.client) == coming);
-        newest.map(|(id, _)| *id)
+        let theirs = |(_, viewer): &(&StreamId, &Viewer)| Some(&viewer.client) == coming;
+        let types = |(_, viewer): &(&StreamId, &Viewer)| viewer.mode == Mode::Owner;
+        let mut streams = self.streams.iter().filter(theirs);
+        let typing = streams.clone().find(types);
+        typing.or(streams.next_back()).map(|(id, _)| *id)
     }
 
     /// Whether an owner's terminal is attached, or may be from the next byte on: it answers the program's queries then.
@@ -251,10 +266,11 @@ impl Session {
             Input::ClientHere(client) => self.client_here(&client),
             Input::ClientGone(client) => self.client_gone(now, &client),
             Input::Terminate { grace_ms } => self.kill_by(now, None, None, (grace_ms, false, None), out),
-            Input::LogCreated => self.log_created(out),
+            Input::LogCreated => self.log_created(now, out),
             Input::Holder(event) => self.holder_event(now, &event, out),
-            Input::Drained { head, end } => self.output_taken(head, end, out),
+            Input::Drained { head, end } => self.output_taken(now, head, end, out),
             Input::Recovered(outcome, code) => self.recovered(now, outcome, code, out),
+            Input::RestorePrepared(prepared) => self.restore_prepared(prepared, out),
             // Handled before they could be deferred.
             Input::Written(..)
             | Input::Durable(_)

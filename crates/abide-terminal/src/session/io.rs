@@ -3,6 +3,7 @@
 use crate::ids::{ByteOffset, ClientId, EventNumber, Incarnation, InputOffset, OwnerEpoch};
 use crate::procs::{Process, ProcessId};
 use crate::protocol::{Mode, WireError};
+use crate::record::RestoreAs;
 use crate::store::{Event, MarkKind};
 
 /// The present moment.
@@ -80,6 +81,8 @@ pub enum Op {
         /// Hand it on to this client, which is attached.
         to: Option<ClientId>,
     },
+    /// Start a program in the place of one that was lost; without a wish as the policy says.
+    Recover(Option<RestoreAs>),
     /// Forget it.
     Remove,
 }
@@ -122,7 +125,9 @@ pub enum Input {
         /// Nothing more will come.
         end: bool,
     },
-    /// The transition under way is written, under this number, at this time (wall clock, ms).
+    /// What [`Output::PrepareRestore`] asked for: whether the program can be started.
+    RestorePrepared(Result<Restart, WireError>),
+    /// The transition under way is written, the first of its events under this number, at this time (wall clock, ms).
     Written(EventNumber, u64),
     /// All transitions up to this number are durable.
     Durable(EventNumber),
@@ -145,6 +150,15 @@ pub enum Refusal {
     Full,
     /// The journal takes nothing more until the daemon has started anew.
     Failed,
+}
+
+/// What a restored program is started with, beyond what its session knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restart {
+    /// The present boot, 32 hex digits.
+    pub boot_id: String,
+    /// The session's name from now on, if another one has got its own.
+    pub name: Option<String>,
 }
 
 /// What comes from a holder.
@@ -198,6 +212,8 @@ pub struct Gone {
     pub status: Option<u32>,
     /// True if the machine was booted since.
     pub rebooted: bool,
+    /// Why it could not be launched; 0 where there was one, or nobody knows.
+    pub errno: i32,
 }
 
 /// A frame for the holder.
@@ -237,6 +253,8 @@ pub enum Target {
 pub enum Reply {
     /// `create`: the session runs.
     Created,
+    /// `recover`: it runs again.
+    Recovered,
     /// `kill`.
     Kill {
         /// Names the kill.
@@ -269,15 +287,59 @@ pub struct Attached {
     pub former: Option<(OwnerEpoch, InputOffset)>,
 }
 
+/// The events of one transition, in order, each with its mark if it has a place in the output. The journal keeps all of
+/// them or none.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unit {
+    /// The first event.
+    pub first: (Event, Option<MarkKind>),
+    /// Those behind it.
+    pub rest: Vec<(Event, Option<MarkKind>)>,
+}
+
+impl Unit {
+    /// One event.
+    pub fn of(event: Event, mark: Option<MarkKind>) -> Self {
+        Self { first: (event, mark), rest: Vec::new() }
+    }
+
+    /// The same with another event behind it.
+    #[must_use]
+    pub fn and(mut self, event: Event, mark: Option<MarkKind>) -> Self {
+        self.rest.push((event, mark));
+        self
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &(Event, Option<MarkKind>)> {
+        std::iter::once(&self.first).chain(&self.rest)
+    }
+
+    /// Whether an event of this name is among them.
+    pub fn has(&self, name: &str) -> bool {
+        self.iter().any(|(event, _)| event.name() == name)
+    }
+
+    /// The event that gives the transition its name: a restore, whatever stands around it, else the last one.
+    pub fn event(&self) -> &Event {
+        let restoring = self.iter().map(|(event, _)| event).find(|event| matches!(event, Event::Restoring { .. }));
+        restoring.unwrap_or(&self.rest.last().unwrap_or(&self.first).0)
+    }
+}
+
 /// What a session asks for.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
-    /// Append this event, and this mark in one unit with it; answer with `Written` or `Refused`.
-    Append(Event, Option<MarkKind>),
+    /// Append these events, and their marks, as one unit; answer with `Written` or `Refused`.
+    Append(Unit),
     /// Create the session's log; answer with `LogCreated`.
     CreateLog,
     /// Launch a holder and adopt it; answer with `Holder`.
     Launch,
+    /// Adopt the holder that is there already; answer with `Holder`.
+    Adopt,
+    /// See whether this could be started in the place of a lost program; answer with `RestorePrepared`.
+    PrepareRestore(RestoreAs),
     /// Send this to the holder.
     ToHolder(Frame),
     /// From now on the program's output may be appended.
@@ -303,6 +365,6 @@ pub enum Output {
     },
     /// What was printed since the last screen is worth one.
     Screen,
-    /// Remove what the last holder left: its socket, its exit record.
-    RemoveFiles,
+    /// Remove what the holder of this incarnation left: its socket, its exit record.
+    RemoveFiles(Incarnation),
 }

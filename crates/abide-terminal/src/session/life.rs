@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use abide_wire::Code;
 
 use super::core::{Holder, Session};
-use super::io::{Asker, Frame, Gone, HolderInput, Input, Now, Output, Reply, Size};
+use super::io::{Asker, Frame, Gone, HolderInput, Input, Now, Output, Reply, Size, Unit};
 use super::transition::{Due, Recording, Then};
 use crate::ids::{ByteOffset, EventNumber};
 use crate::kill::Signal;
@@ -28,10 +28,21 @@ impl Session {
         self.propose(Event::Created(Box::new(self.facts.created.clone())), None, Then::Nothing, out);
     }
 
+    /// Begins the life of a session whose program runs already, in a holder that no record speaks of. That it was
+    /// started is recorded with it: if its holder dies on the way it is lost, and not started again.
+    pub fn take_in(&mut self, out: &mut Vec<Output>) {
+        self.holder = Holder::Found;
+        let incarnation = self.facts.record().incarnation;
+        let created = Event::Created(Box::new(self.facts.created.clone()));
+        let unit = Unit::of(created, None).and(Event::Start { incarnation }, None);
+        self.report_unit(unit, Then::Nothing, out);
+    }
+
     /// What follows from a transition that was just written.
     pub(super) fn after(&mut self, now: Now, number: EventNumber, recording: Recording, out: &mut Vec<Output>) {
-        match &recording.event {
+        match recording.event() {
             Event::Created(_) => out.push(Output::CreateLog),
+            Event::Start { .. } if recording.unit.has("created") => out.push(Output::CreateLog),
             Event::Start { incarnation } => self.to_holder(Frame::Start(*incarnation), out),
             Event::Started { .. } => self.started(now, out),
             Event::Kill { .. } => self.kill_recorded(now, out),
@@ -42,8 +53,8 @@ impl Session {
                 return;
             }
             Event::Resized { .. } => self.resize_recorded(now, out),
-            Event::Removed { .. } => self.removed(number, &recording.then),
-            Event::Recovered { .. } | Event::Boot { .. } => {}
+            Event::Removed { .. } => self.removed(number, &recording.then, out),
+            Event::Recovered { .. } | Event::Boot { .. } | Event::Restoring { .. } => {}
         }
         self.then(now, recording.then, out);
     }
@@ -59,13 +70,22 @@ impl Session {
         self.report(event, None, Then::Nothing, out);
     }
 
-    pub(super) fn log_created(&mut self, out: &mut Vec<Output>) {
-        if self.facts.state() == State::Starting && !self.facts.start_recorded && self.holder == Holder::None {
-            self.launch(out);
+    pub(super) fn log_created(&mut self, now: Now, out: &mut Vec<Output>) {
+        if self.facts.state() != State::Starting {
+            return;
+        }
+        match self.holder {
+            Holder::None if !self.facts.start_recorded => self.launch(out),
+            Holder::Found => {
+                self.start_by = Some(now.boot_ms + START_MS_MAX);
+                self.holder = Holder::Launching;
+                out.push(Output::Adopt);
+            }
+            Holder::None | Holder::Launching | Holder::Adopted => {}
         }
     }
 
-    fn launch(&mut self, out: &mut Vec<Output>) {
+    pub(super) fn launch(&mut self, out: &mut Vec<Output>) {
         self.launches += 1;
         self.holder = Holder::Launching;
         out.push(Output::Launch);
@@ -93,7 +113,7 @@ impl Session {
                 self.not_started(failure, out);
             }
             HolderInput::Ended { status } => self.program_ended(status, out),
-            HolderInput::Gone(gone) => self.holder_gone(gone, out),
+            HolderInput::Gone(gone) => self.holder_gone(now, gone, out),
             // It came too late to be told to the former owner, not too late to be known.
             HolderInput::OwnerOk { epoch, former } if epoch == self.facts.record().owner_epoch => self.former = former,
             // Answers to frames that were repeated.
@@ -160,7 +180,8 @@ impl Session {
         self.start_by = None;
         out.push(Output::Drain);
         if let Some(asker) = self.creator.take() {
-            out.push(Output::Answer(asker, Reply::Created));
+            let restored = self.facts.restored_as.is_some();
+            out.push(Output::Answer(asker, if restored { Reply::Recovered } else { Reply::Created }));
         }
         self.retry_waiting();
         self.kill_recorded(now, out);
@@ -186,15 +207,15 @@ impl Session {
     }
 
     /// The holder has gone: its connection has ended, a probe found none, and all that it held is taken.
-    fn holder_gone(&mut self, gone: Gone, out: &mut Vec<Output>) {
+    fn holder_gone(&mut self, now: Now, gone: Gone, out: &mut Vec<Output>) {
         self.holder = Holder::None;
         match self.facts.state() {
             State::Starting if self.owes("exited") => {}
-            State::Starting if !self.facts.start_recorded => {
+            State::Starting if !self.facts.start_recorded && !gone.rebooted => {
                 if self.launches < LAUNCHES_MAX {
                     self.launch(out);
                 } else {
-                    self.not_started(Failure { step: Step::Holder, errno: 0, login_shell: false }, out);
+                    self.not_started(Failure { step: Step::Holder, errno: gone.errno, login_shell: false }, out);
                 }
             }
             State::Starting | State::Running | State::Terminating => {
@@ -208,9 +229,11 @@ impl Session {
             }
             State::Exited => {
                 self.drained.1 = true;
-                self.finalize(out);
+                self.finalize(now, out);
             }
-            State::Finalized if self.when_durable.is_empty() => out.push(Output::RemoveFiles),
+            State::Finalized if self.when_durable.is_empty() => {
+                out.push(Output::RemoveFiles(self.facts.record().incarnation));
+            }
             State::Finalized => {}
         }
     }
@@ -243,26 +266,36 @@ impl Session {
             _ => {}
         }
         if self.drained.1 {
-            self.finalize(out);
+            self.finalize(now, out);
         } else if self.holder == Holder::Adopted {
             self.drain_by = Some(now.boot_ms + self.limits.drain_ms_max);
         }
     }
 
-    pub(super) fn output_taken(&mut self, head: ByteOffset, end: bool, out: &mut Vec<Output>) {
+    pub(super) fn output_taken(&mut self, now: Now, head: ByteOffset, end: bool, out: &mut Vec<Output>) {
         self.drained = (head, self.drained.1 || end);
         if self.facts.state() == State::Exited && self.drained.1 {
-            self.finalize(out);
+            self.finalize(now, out);
         }
     }
 
-    fn finalize(&mut self, out: &mut Vec<Output>) {
-        let Some(mut exit) = self.facts.record().exit.clone() else { return };
+    /// All output is taken: the end is recorded, and with it what follows a loss.
+    fn finalize(&mut self, now: Now, out: &mut Vec<Output>) {
+        if self.restore.is_none()
+            && let Some((event, mark)) = self.end_recorded()
+        {
+            self.after_loss(now, event, mark, out);
+        }
+    }
+
+    /// The event of the end, and its mark.
+    pub(super) fn end_recorded(&self) -> Option<(Event, MarkKind)> {
+        let mut exit = self.facts.record().exit.clone()?;
         if self.cut_off {
             exit.drain = Some("deadline".to_owned());
         }
         let event = Event::Finalized { end_offset: self.drained.0, exit: exit.clone() };
-        self.report(event, Some(MarkKind::Exited { exit }), Then::Nothing, out);
+        Some((event, MarkKind::Exited { exit }))
     }
 
     fn finalized(&mut self, number: EventNumber, out: &mut Vec<Output>) {
@@ -277,9 +310,13 @@ impl Session {
         out.push(Output::Screen);
     }
 
-    fn removed(&mut self, number: EventNumber, then: &Then) {
+    fn removed(&mut self, number: EventNumber, then: &Then, out: &mut Vec<Output>) {
         self.drain_by = None;
         self.owed.clear();
+        self.give_up_restore(out);
+        for input in std::mem::take(&mut self.leaving) {
+            self.defer(input);
+        }
         if let Then::Removed(asker) = then {
             self.when_durable.push((number, Due::DropLog(*asker)));
         }
@@ -302,7 +339,9 @@ impl Session {
 
     fn not_started(&mut self, failure: Failure, out: &mut Vec<Output>) {
         let kind = ExitKind::SpawnFailed(failure.code().as_str().to_owned());
-        self.exit(kind, Then::Refuse(WireError::not_started(failure)), out);
+        let restored = self.facts.restored_as.is_some();
+        let error = if restored { WireError::not_restored(failure) } else { WireError::not_started(failure) };
+        self.exit(kind, Then::Refuse(error), out);
     }
 
     /// What fails in the holder leaves a session, which the answer names.

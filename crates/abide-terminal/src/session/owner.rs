@@ -50,6 +50,7 @@ impl Session {
             (None, Op::Resize(size)) => self.ask_resize(now, asker, client, size, again, out),
             (None, Op::Takeover(size)) => self.ask_takeover(asker, client, size, again, out),
             (None, Op::Release { to }) => self.ask_release(asker, client, to, out),
+            (None, Op::Recover(wish)) => self.ask_recover(now, asker, wish, again, out),
             (None, Op::Remove) => self.ask_remove(asker, again, out),
         };
         if let Err(error) = refused {
@@ -117,12 +118,16 @@ impl Session {
     pub(super) fn client_here(&mut self, client: &ClientId) {
         if self.owns(client) {
             self.grace_until = None;
+            self.owner_away = false;
         }
     }
 
     pub(super) fn client_gone(&mut self, now: Now, client: &ClientId) {
-        if self.owns(client) && self.facts.state() < State::Exited {
-            self.grace_until = Some(now.boot_ms + self.limits.owner_grace_ms);
+        if self.owns(client) {
+            self.owner_away = true;
+            if self.facts.state() < State::Exited {
+                self.grace_until = Some(now.boot_ms + self.limits.owner_grace_ms);
+            }
         }
     }
 
@@ -142,7 +147,7 @@ impl Session {
         self.report(event, Some(mark), then, out);
     }
 
-    fn change_of_owner(&self, owner: Option<ClientId>, cause: Cause) -> (Event, MarkKind) {
+    pub(super) fn change_of_owner(&self, owner: Option<ClientId>, cause: Cause) -> (Event, MarkKind) {
         let former = self.facts.record().owner.clone();
         let owner_epoch = self.facts.next_owner_epoch().max(self.epoch_known.next());
         let event = Event::OwnerChanged { former: former.clone(), owner: owner.clone(), owner_epoch, cause };
@@ -152,6 +157,7 @@ impl Session {
     /// A change of owner is written: streams change their modes, the holder is told.
     pub(super) fn owner_changed(&mut self, now: Now, former: Option<ClientId>, then: Then, out: &mut Vec<Output>) {
         self.grace_until = None;
+        self.owner_away = false;
         self.hand_over(now, former, then, out);
     }
 
@@ -211,7 +217,7 @@ impl Session {
     }
 
     /// The former owner's streams observe from now on; the newest stream of the new owner types.
-    fn change_modes(
+    pub(super) fn change_modes(
         &mut self,
         former: Option<&ClientId>,
         applied: Option<(OwnerEpoch, InputOffset)>,
@@ -228,8 +234,11 @@ impl Session {
                 }
             }
         }
-        let newest = self.streams.iter_mut().rev().find(|(_, viewer)| Some(&viewer.client) == owner.as_ref());
-        if let Some((_, viewer)) = newest {
+        // An owner who stays over a restore goes on in the same stream.
+        if self.owner_stream().is_none()
+            && let Some((_, viewer)) =
+                self.streams.iter_mut().rev().find(|(_, viewer)| Some(&viewer.client) == owner.as_ref())
+        {
             viewer.mode = Mode::Owner;
         }
     }

@@ -4,8 +4,8 @@
 //! on meanwhile with what needs no room.
 
 use super::core::{Busy, Holder, Session};
-use super::io::{Asker, Attach, Frame, Input, Now, Op, Output, Refusal, Reply};
-use crate::ids::EventNumber;
+use super::io::{Asker, Attach, Frame, Input, Now, Op, Output, Refusal, Reply, Unit};
+use crate::ids::{EventNumber, Incarnation};
 use crate::protocol::WireError;
 use crate::record::State;
 use crate::store::{Event, KillFacts, MarkKind};
@@ -13,11 +13,21 @@ use crate::store::{Event, KillFacts, MarkKind};
 /// A transition that is being appended, or waits for it.
 #[derive(Debug)]
 pub(super) struct Recording {
-    pub(super) event: Event,
-    pub(super) mark: Option<MarkKind>,
+    pub(super) unit: Unit,
     pub(super) then: Then,
     /// What happened already cannot be refused: it waits for room.
     pub(super) patient: bool,
+}
+
+impl Recording {
+    pub(super) fn event(&self) -> &Event {
+        self.unit.event()
+    }
+
+    /// The change of owner in it, if there is one.
+    pub(super) fn owner_changed(&self) -> Option<&Event> {
+        self.unit.iter().map(|(event, _)| event).find(|event| matches!(event, Event::OwnerChanged { .. }))
+    }
 }
 
 /// What is done after a transition, beside its effects.
@@ -30,6 +40,8 @@ pub(super) enum Then {
     Killed(Option<Asker>),
     /// A release is answered.
     Released(Option<Asker>),
+    /// A recover is answered, once the program runs.
+    Recovered(Asker),
     /// A remove is answered, once the log is dropped.
     Removed(Option<Asker>),
     /// Who asked for the session is told why its program does not run.
@@ -48,6 +60,7 @@ impl Then {
                 _ => None,
             },
             Self::Killed(asker) | Self::Released(asker) | Self::Removed(asker) => *asker,
+            Self::Recovered(asker) => Some(*asker),
             Self::Nothing | Self::Refuse(_) | Self::GoOn => None,
         }
     }
@@ -58,6 +71,8 @@ impl Then {
 pub(super) enum Due {
     /// The holder is collected; without one its files are removed.
     Collect,
+    /// What the lost holder of this incarnation left is removed, and the next one is launched.
+    Relaunch(Incarnation),
     /// The log of a removed session is dropped.
     DropLog(Option<Asker>),
 }
@@ -65,17 +80,27 @@ pub(super) enum Due {
 impl Session {
     /// Appends a transition of something that may be refused.
     pub(super) fn propose(&mut self, event: Event, mark: Option<MarkKind>, then: Then, out: &mut Vec<Output>) {
-        self.append(Recording { event, mark, then, patient: false }, out);
+        self.propose_unit(Unit::of(event, mark), then, out);
+    }
+
+    /// The same for several events in one unit.
+    pub(super) fn propose_unit(&mut self, unit: Unit, then: Then, out: &mut Vec<Output>) {
+        self.append(Recording { unit, then, patient: false }, out);
     }
 
     /// Appends a transition of something that has happened: it waits for its turn, and for room.
     pub(super) fn report(&mut self, event: Event, mark: Option<MarkKind>, then: Then, out: &mut Vec<Output>) {
-        if self.removed_at.is_some() || self.owes(event.name()) {
+        self.report_unit(Unit::of(event, mark), then, out);
+    }
+
+    /// The same for several events in one unit.
+    pub(super) fn report_unit(&mut self, unit: Unit, then: Then, out: &mut Vec<Output>) {
+        let recording = Recording { unit, then, patient: true };
+        if self.removed_at.is_some() || self.owes(recording.event().name()) {
             return;
         }
-        let recording = Recording { event, mark, then, patient: true };
         // The end of a program never passes its start; beyond that the registry alone may have room.
-        let ends = matches!(recording.event, Event::Exited { .. });
+        let ends = matches!(recording.event(), Event::Exited { .. });
         let waits = ends && (self.owes("started") || self.owes("kill"));
         if waits || !matches!(self.busy, Busy::Free) {
             self.owed.push_back(recording);
@@ -86,7 +111,7 @@ impl Session {
 
     /// Whether a transition of this name waits for room.
     pub(super) fn owes(&self, event: &str) -> bool {
-        self.owed.iter().any(|owed| owed.event.name() == event)
+        self.owed.iter().any(|owed| owed.unit.has(event))
     }
 
     /// Appends the next transition that had no room, once there is some. Whether there was one.
@@ -94,7 +119,7 @@ impl Session {
         while self.room
             && let Some(owed) = self.owed.pop_front()
         {
-            if self.still_due(&owed.event) {
+            if self.still_due(&owed) {
                 self.append(owed, out);
                 return true;
             }
@@ -103,11 +128,12 @@ impl Session {
     }
 
     /// Whether something that had no room is to be recorded still, after what was recorded meanwhile.
-    fn still_due(&self, event: &Event) -> bool {
+    fn still_due(&self, owed: &Recording) -> bool {
         let facts = &self.facts;
         self.removed_at.is_none()
-            && legal(facts.state(), event)
-            && match event {
+            && legal(facts.state(), &owed.unit)
+            && match owed.event() {
+                Event::Start { .. } if owed.unit.has("created") => true,
                 Event::Start { .. } => self.holder == Holder::Adopted && !facts.start_recorded,
                 Event::Kill { .. } => facts.kill.is_none(),
                 Event::OwnerChanged { owner_epoch, .. } => {
@@ -119,8 +145,8 @@ impl Session {
 
     fn append(&mut self, recording: Recording, out: &mut Vec<Output>) {
         assert!(matches!(self.busy, Busy::Free), "one transition at a time");
-        assert!(legal(self.facts.state(), &recording.event), "{:?} in {:?}", recording.event, self.facts.state());
-        out.push(Output::Append(recording.event.clone(), recording.mark.clone()));
+        assert!(legal(self.facts.state(), &recording.unit), "{:?} in {:?}", recording.unit, self.facts.state());
+        out.push(Output::Append(recording.unit.clone()));
         self.busy = Busy::Recording(recording);
     }
 
@@ -136,11 +162,18 @@ impl Session {
 
     pub(super) fn written(&mut self, now: Now, number: EventNumber, at: u64, out: &mut Vec<Output>) {
         let Some(recording) = self.take_recording() else { return };
-        self.facts.apply(number, at, &recording.event);
-        if matches!(recording.event, Event::Removed { .. }) {
-            self.removed_at = Some(at);
+        let before = self.facts.record().incarnation;
+        let mut last = number;
+        for (index, (event, _)) in recording.unit.iter().enumerate() {
+            last = EventNumber(number.0 + index as u64);
+            self.facts.apply(last, at, event);
         }
-        self.after(now, number, recording, out);
+        match recording.event() {
+            Event::Removed { .. } => self.removed_at = Some(at),
+            Event::Restoring { .. } => return self.restoring(now, last, before, recording, out),
+            _ => {}
+        }
+        self.after(now, last, recording, out);
     }
 
     /// Nothing was recorded. Who asked is told; what has happened is recorded when there is room.
@@ -151,8 +184,8 @@ impl Session {
             Refusal::Full => WireError::journal_full(),
             Refusal::Failed => WireError::journal_failed(),
         };
-        match (&recording.event, &recording.then) {
-            (Event::Created(_), _) => return self.forget(&error, out),
+        match (recording.event(), &recording.then) {
+            (Event::Created(_), _) if !recording.patient => return self.forget(&error, out),
             // The program is ended all the same.
             (Event::Kill { t0_boot_ms, grace_ms, signal, .. }, _) => {
                 let kill = KillFacts { t0_boot_ms: *t0_boot_ms, grace_ms: *grace_ms, signal: *signal };
@@ -167,7 +200,9 @@ impl Session {
                     return;
                 }
             }
-            (Event::Finalized { .. }, _) => self.deferred.extend(std::mem::take(&mut self.leaving)),
+            (Event::Finalized { .. } | Event::Restoring { .. }, _) => {
+                self.deferred.extend(std::mem::take(&mut self.leaving));
+            }
             _ => {}
         }
         if recording.patient {
@@ -214,7 +249,8 @@ impl Session {
                 Due::Collect if self.holder == Holder::Adopted => {
                     self.to_holder(Frame::Collect(self.facts.record().end_offset), out);
                 }
-                Due::Collect => out.push(Output::RemoveFiles),
+                Due::Collect => out.push(Output::RemoveFiles(self.facts.record().incarnation)),
+                Due::Relaunch(lost) => self.relaunch(lost, out),
                 Due::DropLog(asker) => {
                     self.to_holder(Frame::Hangup, out);
                     out.push(Output::DropLog(asker));
@@ -226,6 +262,7 @@ impl Session {
     pub(super) fn then(&mut self, now: Now, then: Then, out: &mut Vec<Output>) {
         match then {
             Then::Nothing | Then::Removed(_) => {}
+            Then::Recovered(asker) => self.creator = Some(asker),
             Then::Again(input) => self.again = Some(input),
             Then::Killed(asker) => reply(asker, self.kill_reply(false), out),
             Then::Released(asker) => reply(asker, Reply::Released(self.facts.record().owner_epoch), out),
@@ -259,7 +296,19 @@ fn without_size(input: &Input) -> Option<Input> {
 }
 
 /// Which events may follow in which state: the table of the life cycle, asserted at each append.
-fn legal(state: State, event: &Event) -> bool {
+fn legal(mut state: State, unit: &Unit) -> bool {
+    unit.iter().all(|(event, _)| {
+        let legal = is_legal(state, event);
+        state = match event {
+            Event::Finalized { .. } => State::Finalized,
+            Event::Restoring { .. } => State::Starting,
+            _ => state,
+        };
+        legal
+    })
+}
+
+fn is_legal(state: State, event: &Event) -> bool {
     match event {
         Event::Boot { .. } => false,
         Event::Created(_) | Event::Start { .. } | Event::Started { .. } => state == State::Starting,
@@ -268,6 +317,7 @@ fn legal(state: State, event: &Event) -> bool {
         Event::Finalized { .. } => state == State::Exited,
         Event::OwnerChanged { .. } | Event::Recovered { .. } => state != State::Finalized,
         Event::Resized { .. } => matches!(state, State::Starting | State::Running),
+        Event::Restoring { .. } => state == State::Finalized,
         Event::Removed { .. } => matches!(state, State::Exited | State::Finalized),
     }
 }

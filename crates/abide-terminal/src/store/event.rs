@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ByteOffset, ClientId, DaemonEpoch, Incarnation, OwnerEpoch, SessionId};
-use crate::record::{Cause, Exit, Record, Restore};
+use crate::record::{Cause, Exit, Record, Restore, RestoreAs};
 
 /// One data entry of the registry log: `{"event":…,"session"?,"data":{…}}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -95,6 +95,20 @@ pub enum Event {
         /// Rows, 1–4,096.
         rows: u16,
     },
+    /// A new program takes the place of one that was lost. The session is `Starting` again, as another incarnation.
+    Restoring {
+        /// Which start of the session this is.
+        incarnation: Incarnation,
+        /// What is started.
+        r#as: RestoreAs,
+        /// The loss that it follows.
+        code: String,
+        /// The boot in which it is started, 32 hex digits.
+        boot_id: String,
+        /// Its name from now on, if another session has got the former one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+    },
     /// It is forgotten; its log is dropped.
     Removed {
         /// `request`, `expired` or `disk`.
@@ -131,6 +145,7 @@ impl Event {
             Self::Finalized { .. } => "finalized",
             Self::OwnerChanged { .. } => "owner_changed",
             Self::Resized { .. } => "resized",
+            Self::Restoring { .. } => "restoring",
             Self::Removed { .. } => "removed",
             Self::Recovered { .. } => "recovered",
         }
@@ -159,7 +174,7 @@ pub struct Created {
     /// How long to keep output; absent: for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention_age_ms: Option<u64>,
-    /// The boot in which it was accepted, 32 hex digits.
+    /// The boot in which its present incarnation was accepted, 32 hex digits.
     pub boot_id: String,
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::event::{Created, Event};
 use crate::ids::{EventNumber, OwnerEpoch, SessionId};
-use crate::record::{KillRecord, Record, Recovery, State};
+use crate::record::{Exit, ExitKind, KillRecord, Record, Recovery, RestoreAs, State};
 
 /// One session as the registry tells it. It is what the table checkpoint holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,7 +23,20 @@ pub struct Facts {
     /// The kill under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kill: Option<KillFacts>,
+    /// What its present program is, if it took the place of a lost one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored_as: Option<RestoreAs>,
+    /// When it was restored, wall clock in milliseconds, the last [`RESTORES_MAX`] times.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restored_at: Vec<u64>,
 }
+
+/// So many restores within [`RESTORES_MS`] are followed by none: a program that takes its holder down each time is not
+/// started for ever.
+pub const RESTORES_MAX: usize = 3;
+
+/// The time in which restores are counted, in milliseconds.
+pub const RESTORES_MS: u64 = 60_000;
 
 /// What a daemon that returns needs to go on with a kill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +53,7 @@ pub struct KillFacts {
 impl Facts {
     /// A session that was just accepted.
     pub fn new(created: Created) -> Self {
-        Self { created, start_recorded: false, leader_start: 0, kill: None }
+        Self { created, start_recorded: false, leader_start: 0, kill: None, restored_as: None, restored_at: Vec::new() }
     }
 
     /// Its record.
@@ -102,10 +115,55 @@ impl Facts {
                 record.cols = *cols;
                 record.rows = *rows;
             }
+            Event::Restoring { incarnation, r#as, code, boot_id, name } => {
+                record.state = State::Starting;
+                record.incarnation = *incarnation;
+                (record.pid, record.started_at, record.exited_at) = (None, None, None);
+                (record.exit, record.kill) = (None, None);
+                if let Some(name) = name {
+                    record.name.clone_from(name);
+                }
+                record.recovery = Some(Recovery { outcome: "restored".to_owned(), code: Some(code.clone()) });
+                self.created.boot_id.clone_from(boot_id);
+                (self.start_recorded, self.leader_start, self.kill) = (false, 0, None);
+                self.restored_as = Some(*r#as);
+                self.restored_at.push(at);
+                let oldest = self.restored_at.len().saturating_sub(RESTORES_MAX);
+                self.restored_at.drain(..oldest);
+            }
             Event::Recovered { outcome, code } => {
                 record.recovery = Some(Recovery { outcome: outcome.clone(), code: code.clone() });
             }
         }
+    }
+
+    /// The code of the loss of its program with its holder or its machine; none if it ended in any other way.
+    pub fn loss(&self) -> Option<&str> {
+        match self.record().exit.as_ref() {
+            Some(Exit { kind: ExitKind::Lost(code), .. }) if code == "HOLDER_LOST" || code == "HOST_REBOOTED" => {
+                Some(code)
+            }
+            _ => None,
+        }
+    }
+
+    /// The code after which it may be restored on request: that of its loss, or of the restore that followed a loss and
+    /// could not be started.
+    pub fn recoverable(&self) -> Option<&str> {
+        match self.record().exit.as_ref() {
+            Some(Exit { kind: ExitKind::SpawnFailed(code) | ExitKind::Lost(code), .. })
+                if self.restored_as.is_some() =>
+            {
+                Some(code)
+            }
+            _ => self.loss(),
+        }
+    }
+
+    /// Whether it was restored so often just now that it is not restored again.
+    pub fn crash_loops(&self, now_ms: u64) -> bool {
+        self.restored_at.len() >= RESTORES_MAX
+            && self.restored_at.first().is_some_and(|first| first.saturating_add(RESTORES_MS) > now_ms)
     }
 
     /// The epoch that the next change of ownership begins.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ClientId, EventNumber, Incarnation, OwnerEpoch};
-use crate::record::{Cause, Exit};
+use crate::record::{Cause, Exit, RestoreAs};
 
 /// A mark of a session log: its kind, and the event that it belongs to.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +54,15 @@ pub enum MarkKind {
         /// How the program ended.
         exit: Exit,
     },
+    /// Tag 5: a new program follows one that was lost. The seam between the two screens is drawn from this.
+    Restoring {
+        /// Which start of the session begins.
+        incarnation: Incarnation,
+        /// What is started.
+        r#as: RestoreAs,
+        /// The loss.
+        code: String,
+    },
     /// Tag 6: output is missing here.
     Hole {
         /// Why.
@@ -81,6 +90,7 @@ impl Mark {
             MarkKind::Resized { .. } => 2,
             MarkKind::OwnerChanged { .. } => 3,
             MarkKind::Exited { .. } => 4,
+            MarkKind::Restoring { .. } => 5,
             MarkKind::Hole { .. } => 6,
         }
     }
@@ -112,6 +122,7 @@ mod tests {
             MarkKind::Exited {
                 exit: Exit { kind: crate::ExitKind::Code(0), forced: false, survivors: vec![], drain: None },
             },
+            MarkKind::Restoring { incarnation: Incarnation(3), r#as: RestoreAs::Shell, code: "HOLDER_LOST".into() },
             MarkKind::Hole { code: "HOLDER_LOST".into(), lost_bytes: Some(5) },
         ];
         for kind in kinds {

@@ -11,7 +11,7 @@ mod screen;
 mod table;
 
 pub use event::{Created, Entry, Event};
-pub use facts::{Facts, KillFacts};
+pub use facts::{Facts, KillFacts, RESTORES_MAX, RESTORES_MS};
 pub use mark::{Mark, MarkKind};
 pub use screen::{SCREEN_BYTES_MAX, ScreenHeader};
 pub use table::{TOMBSTONE_MS_MAX, TOMBSTONES_MAX, Table, Tombstone, UnknownFormat};

@@ -363,7 +363,9 @@ impl Viewer {
             }
             StreamEvent::Away => self.counts[2] += 1,
             StreamEvent::InputApplied(_) | StreamEvent::Refused(_) => {}
-            StreamEvent::Resized(_) | StreamEvent::Hole(_) | StreamEvent::Exited(_) => panic!("none of these was sent"),
+            StreamEvent::Resized(_) | StreamEvent::Hole(_) | StreamEvent::Restored(_) | StreamEvent::Exited(_) => {
+                panic!("none of these was sent")
+            }
         }
     }
 }

@@ -40,7 +40,7 @@ fn the_end_of_a_program_waits_behind_its_start() {
     let mut full = Script::after(&[START]);
     assert_eq!(appended(&full.feed(Input::Holder(HolderInput::Started { pid: 7, start_time: 8 }))), ["started"]);
     full.refuse();
-    let gone = Gone { status: Some(256), rebooted: false };
+    let gone = Gone { status: Some(256), rebooted: false, errno: 0 };
     assert_eq!(appended(&full.feed(Input::Holder(HolderInput::Gone(gone)))), [] as [&str; 0]);
     full.boot_ms += 60_000;
     full.feed(Input::Timeout);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// Rows of the table of transitions, and of the table of owners. Restoring is not among them: no session is restored.
+/// Rows of the table of transitions, and of the table of owners.
 const ROWS: &[&str] = &[
     "created",
     "adopted: start",
@@ -33,6 +33,13 @@ const ROWS: &[&str] = &[
     "drain deadline",
     "finalized, collected",
     "finalized without a holder",
+    "restored at once",
+    "restored with its owner",
+    "restored on request",
+    "restore refused",
+    "offered",
+    "killed, so not restored",
+    "recover of what was not lost",
     "removed",
     "removed without its end",
     "claimed",
@@ -74,6 +81,7 @@ const OPERATIONS: &[(&str, &[&str])] = &[
     ("kill", &["Starting", "Running", "Terminating", "Exited", "Finalized"]),
     ("takeover", &["Starting", "Running", "Terminating", "Exited", "Finalized"]),
     ("release", &["Starting", "Running", "Terminating", "Exited", "Finalized"]),
+    ("recover", &["Starting", "Running", "Terminating", "Exited", "Finalized"]),
     ("remove", &["Starting", "Running", "Terminating", "Exited", "Finalized"]),
 ];
 

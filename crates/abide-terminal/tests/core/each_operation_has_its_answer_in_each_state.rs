@@ -55,6 +55,11 @@ const TABLE: &[(&str, &str, [&str; 6])] = &[
     ("release to a stranger", ADA, ["BAD_REQUEST", "BAD_REQUEST", "BAD_REQUEST", "BAD_REQUEST", "ok", "ok"]),
     ("remove", BOB, ["SESSION_RUNNING", "SESSION_RUNNING", "SESSION_RUNNING", "SESSION_RUNNING", LATER, "ok +removed"]),
     (
+        "recover",
+        BOB,
+        ["SESSION_RUNNING", "SESSION_RUNNING", "SESSION_RUNNING", "SESSION_RUNNING", LATER, "BAD_REQUEST"],
+    ),
+    (
         "kill, stale",
         ADA,
         ["OWNER_CHANGED", "OWNER_CHANGED", "OWNER_CHANGED", "OWNER_CHANGED", "OWNER_CHANGED", "OWNER_CHANGED"],
@@ -109,6 +114,7 @@ fn input(operation: &str, who: &str) -> Input {
         "release" => Op::Release { to: None },
         "release to itself" => Op::Release { to: Some(client(who)) },
         "release to a stranger" => Op::Release { to: Some(client("dan")) },
+        "recover" => Op::Recover(None),
         "remove" => Op::Remove,
         _ => panic!("{operation}"),
     };
@@ -126,10 +132,12 @@ fn outcome(session: &mut Session, input: Input) -> String {
         session.handle(NOW, inputs.remove(0), &mut out);
         for output in out {
             match output {
-                Output::Append(event, _) => {
+                Output::Append(unit) => {
                     number += 1;
-                    events.push_str(" +");
-                    events.push_str(event.name());
+                    for (event, _) in unit.iter() {
+                        events.push_str(" +");
+                        events.push_str(event.name());
+                    }
                     inputs.extend([Input::Written(EventNumber(number), 6_000), Input::Durable(EventNumber(number))]);
                 }
                 Output::ToHolder(abide_terminal::session::Frame::Owner(epoch)) => {

@@ -2,7 +2,7 @@
 
 use abide_terminal::session::{Asker, HolderInput, Input, Now, Op, Output, Refusal, Reply, Session};
 use abide_terminal::store::{Event, Facts};
-use abide_terminal::{ClientId, EventNumber, Incarnation, InputOffset, OwnerEpoch, Takeover};
+use abide_terminal::{ClientId, EventNumber, Incarnation, InputOffset, OwnerEpoch, Restore, Takeover};
 
 use crate::world::{LIMITS, created};
 
@@ -12,36 +12,59 @@ pub(crate) const STARTED: Event = Event::Started { pid: 7, start_time: 8 };
 pub(crate) struct Script {
     pub(crate) session: Session,
     pub(crate) boot_ms: u64,
+    pub(crate) wall_ms: u64,
     pub(crate) number: u64,
 }
 
 impl Script {
     /// A session of which these events are recorded, its holder adopted.
     pub(crate) fn after(history: &[Event]) -> Self {
-        let mut facts = Facts::new(created(Some(ada()), Takeover::Allow));
+        Self::with(Restore::Never, history)
+    }
+
+    /// The same with a policy on losses.
+    pub(crate) fn with(restore: Restore, history: &[Event]) -> Self {
+        let mut created = created(Some(ada()), Takeover::Allow);
+        created.record.restore = restore;
+        let mut facts = Facts::new(created);
         for (number, event) in (1..).zip(history) {
             facts.apply(EventNumber(number), 5_000, event);
         }
-        let mut script = Self { session: Session::new(facts, LIMITS), boot_ms: 1_000, number: 100 };
+        let mut script = Self::of(facts);
+        script.adopt(1);
+        script
+    }
+
+    /// A session of which nobody has said anything yet.
+    pub(crate) fn of(facts: Facts) -> Self {
+        Self { session: Session::new(facts, LIMITS), boot_ms: 1_000, wall_ms: 5_000, number: 100 }
+    }
+
+    /// A holder that knows this owner epoch is adopted; the events that follow.
+    pub(crate) fn adopt(&mut self, owner_epoch: u32) -> Vec<&'static str> {
         let adopted = HolderInput::Adopted {
-            owner_epoch: OwnerEpoch(1),
+            owner_epoch: OwnerEpoch(owner_epoch),
             input_applied: InputOffset(0),
             former: None,
             size: (80, 24),
         };
-        script.feed(Input::Holder(adopted));
-        script
+        appended(&self.feed(Input::Holder(adopted)))
     }
 
     pub(crate) fn feed(&mut self, input: Input) -> Vec<Output> {
         let mut out = Vec::new();
-        self.session.handle(Now { boot_ms: self.boot_ms, wall_ms: 5_000 }, input, &mut out);
+        self.session.handle(Now { boot_ms: self.boot_ms, wall_ms: self.wall_ms }, input, &mut out);
         out
     }
 
     pub(crate) fn write(&mut self) -> Vec<Output> {
         self.number += 1;
-        self.feed(Input::Written(EventNumber(self.number), 6_000))
+        self.feed(Input::Written(EventNumber(self.number), self.wall_ms))
+    }
+
+    /// Everything written is on the disk.
+    pub(crate) fn durable(&mut self) -> Vec<Output> {
+        self.feed(Input::Durable(EventNumber(u64::MAX)))
     }
 
     pub(crate) fn ask(&mut self, op: Op) -> Vec<Output> {
@@ -58,11 +81,11 @@ pub(crate) fn ada() -> ClientId {
 }
 
 pub(crate) fn appended(out: &[Output]) -> Vec<&'static str> {
-    let name = |output: &Output| match output {
-        Output::Append(event, _) => Some(event.name()),
+    let units = out.iter().filter_map(|output| match output {
+        Output::Append(unit) => Some(unit),
         _ => None,
-    };
-    out.iter().filter_map(name).collect()
+    });
+    units.flat_map(|unit| unit.iter().map(|(event, _)| event.name())).collect()
 }
 
 pub(crate) fn answers(out: &[Output]) -> Vec<String> {

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use abide_terminal::procs::{Process, ProcessId};
 use abide_terminal::protocol::Mode;
 use abide_terminal::session::{
-    Asker, Attach, Frame, Gone, HolderInput, Input, Limits, Now, Op, Output, Refusal, Reply, Session, Size, StreamId,
-    Target,
+    Asker, Attach, Frame, Gone, HolderInput, Input, Limits, Now, Op, Output, Refusal, Reply, Restart, Session, Size,
+    StreamId, Target, Unit,
 };
 use abide_terminal::store::{Created, Event, Facts};
 use abide_terminal::{
@@ -83,6 +83,8 @@ pub(crate) struct World<'a> {
     log_due: bool,
     log_there: bool,
     finding: bool,
+    /// A restore is being prepared.
+    preparing: bool,
     clients: BTreeMap<ClientId, Client>,
     /// Streams that are attached, or wait for it, and whose they are.
     streams: BTreeMap<StreamId, ClientId>,
@@ -164,7 +166,9 @@ impl<'a> World<'a> {
         let names = KINDS.map(|name| ClientId::try_from(name.to_owned()).unwrap());
         let owner = (!random.one_in(6)).then(|| names[0].clone());
         let takeover = if random.one_in(5) { Takeover::Deny } else { Takeover::Allow };
-        let created = created(owner, takeover);
+        let mut created = created(owner, takeover);
+        created.record.restore =
+            [Restore::Never, Restore::Never, Restore::Offer, Restore::Shell, Restore::Command][random.index(5)];
         let now = Now { boot_ms: 50_000, wall_ms: 1_760_000_000_000 };
         let stubborn = random.one_in(5);
         let mut world = Self {
@@ -187,6 +191,7 @@ impl<'a> World<'a> {
             log_due: false,
             log_there: false,
             finding: false,
+            preparing: false,
             clients: names.into_iter().map(|name| (name, Client { connected: true, gone_at: 0 })).collect(),
             streams: BTreeMap::new(),
             replaced: BTreeSet::new(),
@@ -261,17 +266,29 @@ impl<'a> World<'a> {
 
     fn effect(&mut self, output: Output) {
         match output {
-            Output::Append(event, mark) => {
-                self.check_event(&event);
-                self.journal.append(event, mark);
+            Output::Append(unit) => {
+                self.check_unit(&unit);
+                self.journal.append(unit);
+            }
+            Output::Adopt => panic!("every holder has a record"),
+            Output::PrepareRestore(_) => {
+                let facts = self.core.facts();
+                let policy = facts.record().restore;
+                assert_ne!(policy, Restore::Never, "nothing is stored to restore it from");
+                if facts.state() == State::Exited {
+                    assert!(facts.loss().is_some() && facts.kill.is_none(), "{:?}", facts.record());
+                    assert!(policy.acts().is_some());
+                }
+                self.preparing = true;
             }
             Output::CreateLog => {
                 assert_eq!(self.journal.count(|event| matches!(event, Event::Created(_))), 1);
                 self.log_due = true;
             }
             Output::Launch => {
-                let created = self.journal.number_of(|event| matches!(event, Event::Created(_))).unwrap();
-                assert!(created <= self.journal.durable, "no holder before the session is durable");
+                let accepted = |event: &Event| matches!(event, Event::Created(_) | Event::Restoring { .. });
+                let accepted = self.journal.number_of(accepted).unwrap();
+                assert!(accepted <= self.journal.durable, "no holder before the session is durable");
                 assert!(!self.core.facts().start_recorded && self.holder.is_none() && !self.launching);
                 self.launching = true;
                 self.launches += 1;
@@ -300,8 +317,10 @@ impl<'a> World<'a> {
             Output::DropLog(asker) => self.drops_log(asker),
             Output::FindProcesses { leader, reaped } => self.looks_for_processes(leader, reaped),
             Output::Screen => assert_eq!(self.state(), State::Finalized),
-            Output::RemoveFiles => {
-                let end = self.journal.number_of(|event| matches!(event, Event::Finalized { .. })).unwrap();
+            Output::RemoveFiles(incarnation) => {
+                // One end for each incarnation.
+                let mut ends = self.journal.events.iter().filter(|(_, event)| matches!(event, Event::Finalized { .. }));
+                let (end, _) = *ends.nth(usize::try_from(incarnation.0 - 1).unwrap()).unwrap();
                 assert!(end <= self.journal.durable, "files are removed once the end is durable");
                 self.coverage.saw("finalized without a holder");
             }
@@ -380,6 +399,19 @@ impl<'a> World<'a> {
             15 => self.coverage.saw("signal 15"),
             _ => {}
         }
+    }
+
+    fn check_unit(&mut self, unit: &Unit) {
+        for (event, _) in unit.iter() {
+            self.check_event(event);
+        }
+        let Event::Restoring { incarnation, code, .. } = unit.event() else { return };
+        let facts = self.core.facts();
+        let record = facts.record();
+        assert_eq!(*incarnation, record.incarnation.next());
+        assert_eq!(Some(code.as_str()), facts.recoverable(), "only what was lost is restored");
+        assert!(unit.has("finalized") == (record.state == State::Exited) && unit.has("owner_changed"), "{unit:?}");
+        assert!(self.holder.is_none(), "two holders of one session");
     }
 
     /// What an event must be preceded by.
@@ -474,9 +506,11 @@ impl<'a> World<'a> {
         let before = self.state();
         let started = self.core.facts().start_recorded;
         let former = self.core.facts().kill;
-        let Some((number, event)) = self.journal.write(self.id, self.now.wall_ms) else { return };
-        self.saw_event(&event, before, started, former.is_some());
-        if let Event::Kill { t0_boot_ms, grace_ms, .. } = &event {
+        let Some((number, unit)) = self.journal.write(self.id, self.now.wall_ms) else { return };
+        let event = unit.event();
+        self.saw_event(event, before, started, former.is_some());
+        self.saw_unit(&unit);
+        if let Event::Kill { t0_boot_ms, grace_ms, .. } = event {
             self.kill_begins(t0_boot_ms + grace_ms);
         }
         if matches!(event, Event::Exited { .. }) {
@@ -485,8 +519,45 @@ impl<'a> World<'a> {
         if matches!(event, Event::Removed { .. }) {
             self.removed = true;
         }
+        let restored = matches!(event, Event::Restoring { .. });
+        if restored {
+            self.begins_anew();
+        }
         self.feed(Input::Written(number, self.now.wall_ms));
-        assert!(self.state() >= before, "a session never goes back");
+        assert!(restored || self.state() >= before, "a session goes back by a restore alone");
+    }
+
+    /// Another program is accepted in the place of a lost one.
+    fn begins_anew(&mut self) {
+        (self.adopted, self.hoping, self.draining) = (false, false, false);
+        (self.runs, self.end_told, self.forced) = (false, false, false);
+        (self.kill, self.launches) = (None, 0);
+        self.start_by = Some(self.now.boot_ms + 10_000);
+    }
+
+    fn saw_unit(&mut self, unit: &Unit) {
+        let facts = self.core.facts();
+        match unit.event() {
+            Event::Restoring { .. } if unit.has("finalized") => self.coverage.saw("restored at once"),
+            Event::Restoring { .. } => self.coverage.saw("restored on request"),
+            Event::Finalized { .. } if unit.has("recovered") => {
+                let offered =
+                    |(event, _): &(Event, _)| matches!(event, Event::Recovered { outcome, .. } if outcome == "offered");
+                self.coverage.saw(if unit.iter().any(offered) { "offered" } else { "restore refused" });
+            }
+            Event::Finalized { .. }
+                if facts.loss().is_some() && facts.kill.is_some() && facts.record().restore.acts().is_some() =>
+            {
+                self.coverage.saw("killed, so not restored");
+            }
+            _ => {}
+        }
+        let owned = |(event, _): &(Event, _)| {
+            matches!(event, Event::OwnerChanged { owner: Some(_), cause: Cause::Restored, .. })
+        };
+        if unit.iter().any(owned) {
+            self.coverage.saw("restored with its owner");
+        }
     }
 
     fn kill_begins(&mut self, deadline: u64) {
@@ -534,7 +605,8 @@ impl<'a> World<'a> {
     }
 
     pub(crate) fn refuse(&mut self, refusal: Refusal) {
-        if let Some((event, _)) = self.journal.under_way.take() {
+        if let Some(unit) = self.journal.under_way.take() {
+            let event = unit.event();
             self.refusals += 1;
             self.journal.full = true;
             if let Event::Kill { t0_boot_ms, grace_ms, .. } = event {
@@ -569,6 +641,9 @@ impl<'a> World<'a> {
         match (&asked.what, reply) {
             (_, Reply::Error(_)) => self.check_refusal(&asked, outcome),
             (What::Create, Reply::Created) => assert!(record.started_at.is_some()),
+            (What::Op(_, Op::Recover(_), _), Reply::Recovered) => {
+                assert!(record.started_at.is_some() && record.incarnation > Incarnation(1));
+            }
             (What::Op(_, Op::Kill { .. }, _), Reply::Kill { kill_id, deadline_at, .. }) => {
                 assert!(record.kill.is_some() || record.state >= State::Exited);
                 if let Some(kill) = &record.kill {
@@ -634,6 +709,7 @@ impl<'a> World<'a> {
             ("takeover", "TAKEOVER_DENIED") => "takeover denied",
             ("kill", "already") if state == State::Terminating => "killed again",
             (_, "OWNER_CHANGED") => "stale owner epoch",
+            ("recover", "BAD_REQUEST") => "recover of what was not lost",
             _ => return,
         };
         self.coverage.saw(row);
@@ -654,6 +730,13 @@ impl<'a> World<'a> {
             What::Op(client, _, epoch) => (Some(client), *epoch),
         };
         let fits = match code {
+            "SESSION_STARTING" if matches!(asked.what, What::Op(_, Op::Recover(_), _)) => {
+                record.state == State::Finalized && (self.preparing || self.hoping || self.launching)
+            }
+            "BAD_REQUEST" if matches!(asked.what, What::Op(_, Op::Recover(_), _)) => {
+                record.restore == Restore::Never || self.core.facts().recoverable().is_none()
+            }
+            "RESTORE_FAILED" => matches!(asked.what, What::Op(_, Op::Recover(_), _)),
             "SESSION_STARTING" => {
                 // An owner's stream also waits for the holder of a program that runs already.
                 let uncounted = record.state < State::Exited
@@ -679,7 +762,7 @@ impl<'a> World<'a> {
             "BAD_REQUEST" => matches!(&asked.what, What::Op(_, Op::Release { to: Some(_) }, _)),
             "COMMAND_NOT_FOUND" | "SPAWN_FAILED" | "HOLDER_UNRESPONSIVE" | "HOLDER_LOST" | "HOST_REBOOTED" => {
                 assert!(record.state >= State::Exited, "a create is answered once its end is on record");
-                matches!(asked.what, What::Create)
+                matches!(asked.what, What::Create | What::Op(_, Op::Recover(_), _))
             }
             _ => false,
         };
@@ -694,6 +777,7 @@ fn name_of(op: &Op) -> &'static str {
         Op::Resize(_) => "resize",
         Op::Takeover(_) => "takeover",
         Op::Release { .. } => "release",
+        Op::Recover(_) => "recover",
         Op::Remove => "remove",
     }
 }

@@ -2,7 +2,7 @@
 
 use abide_terminal::protocol::{
     Answer, ControlMessage, ControlRequest, Created, Decoder, Frame, Hello, Inspected, Killed, Listed, Nothing,
-    RecoveryReport, Released, Resized, StreamMessage, StreamRequest, TakenOver, input_frame, message_frame,
+    Recovered, RecoveryReport, Released, Resized, StreamMessage, StreamRequest, TakenOver, input_frame, message_frame,
     output_header, read_control, read_hello, read_stream, snapshot_header,
 };
 use abide_terminal::{ByteOffset, InputOffset, OwnerEpoch};
@@ -30,7 +30,7 @@ fn control_requests() {
         concat!(
             r#"{"type":"create","id":"2","key":"fleet:a/1","name":"build","command":"cargo","args":["build"],"cwd":"/src","#,
             r#""env":{"A":"1"},"clear_env":true,"login":false,"cols":80,"rows":24,"xpixel":800,"ypixel":480,"#,
-            r#""takeover":"deny","own":false,"labels":{"team":"a"}}"#
+            r#""restore":"offer","takeover":"deny","own":false,"labels":{"team":"a"}}"#
         ),
         r#"{"type":"list","id":"3"}"#,
         r#"{"type":"list","id":"3","labels":{"team":"a"},"states":["Running","Finalized"],"after":@,"limit":1000}"#,
@@ -42,6 +42,8 @@ fn control_requests() {
         r#"{"type":"takeover","id":"8","session":"build","owner_epoch":3,"cols":100,"rows":30}"#,
         r#"{"type":"release","id":"9","session":"build","to":"cli-1","owner_epoch":3}"#,
         r#"{"type":"remove","id":"10","session":"build"}"#,
+        r#"{"type":"recover","id":"13","session":"build"}"#,
+        r#"{"type":"recover","id":"13","session":@,"as":"shell"}"#,
         r#"{"type":"recovery_report","id":"11"}"#,
         r#"{"type":"shutdown","id":"12","mode":"keep"}"#,
         r#"{"type":"shutdown","id":"12","mode":"terminate","restart":{"binary":"/usr/bin/abide"}}"#,
@@ -117,6 +119,7 @@ fn stream_messages() {
         r#"{"type":"input_applied","owner_epoch":1,"input_offset":17}"#,
         r#"{"type":"input_applied","owner_epoch":1,"input_offset":17,"final":true}"#,
         r#"{"type":"hole","offset":5,"code":"JOURNAL_FAILED","lost_bytes":3}"#,
+        r#"{"type":"restored","offset":5,"incarnation":2,"at":1760000000000,"as":"command","code":"HOST_REBOOTED"}"#,
         r#"{"type":"exited","offset":5,"exit":{"code":3},"exited_at":1760000000000}"#,
         r#"{"type":"exited","offset":5,"exit":{"signal":"SIGKILL","forced":true,"survivors":[{"pid":7,"command":"sh"}],"drain":"deadline"},"exited_at":1760000000000}"#,
         r#"{"type":"detached","code":"SESSION_EXITED"}"#,
@@ -133,6 +136,7 @@ const RECORD: &str = r#"{"id":@,"name":"build","incarnation":1,"state":"Running"
 fn control_messages() {
     let created = format!(r#"{{"created":true,"session":{RECORD}}}"#);
     round_trip::<Created>(&created);
+    round_trip::<Recovered>(&format!(r#"{{"session":{RECORD}}}"#));
     round_trip::<Listed>(&format!(r#"{{"sessions":[{RECORD},{RECORD}],"next":@}}"#));
     let streams = r#"[{"client_id":"cli-1","mode":"observer","offset":5}]"#;
     round_trip::<Inspected>(&format!(r#"{{"session":{RECORD},"streams":{streams}}}"#));
@@ -144,7 +148,7 @@ fn control_messages() {
     let alive = r#"{"session":@,"name":"a","outcome":"alive"}"#;
     let lost =
         r#"{"session":@,"name":"b","outcome":"unrecoverable","code":"HOLDER_LOST","lost_bytes":null,"detail":"x"}"#;
-    let counted = r#"{"session":@,"name":"c","outcome":"ended","lost_bytes":5}"#;
+    let counted = r#"{"session":@,"name":"c","outcome":"restored","code":"HOST_REBOOTED","lost_bytes":5}"#;
     round_trip::<RecoveryReport>(&format!(
         r#"{{"daemon_epoch":12,"boot_id":"B","at":1,"took_ms":2,"upgrade":{{"phase":"check","reason":"x"}},"sessions":[{alive},{lost},{counted}]}}"#
     ));

@@ -2,8 +2,10 @@
 
 mod attach;
 mod daemon;
+mod journal;
 mod kill;
 mod logs;
+mod recover;
 mod run;
 mod sessions;
 mod up;
@@ -14,8 +16,10 @@ use crate::failure::Failure;
 
 pub(crate) use attach::attach;
 pub(crate) use daemon::{restart, stop};
+pub(crate) use journal::journal;
 pub(crate) use kill::kill;
 pub(crate) use logs::logs;
+pub(crate) use recover::recover;
 pub(crate) use run::run;
 pub(crate) use sessions::{completions, inspect, ls, overview, rm};
 pub(crate) use up::up;

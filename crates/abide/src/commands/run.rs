@@ -84,6 +84,7 @@ fn request(global: &Global, run: args::Run) -> Result<Create, Failure> {
         env,
         clear_env: true,
         login: run.no_login.then_some(false),
+        restore: run.restore.map(Into::into),
         own: !run.detach,
         xpixel: size.xpixel,
         ypixel: size.ypixel,

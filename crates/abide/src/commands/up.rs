@@ -1,7 +1,7 @@
 //! `abide up`: from the configuration to a daemon that serves, and what follows its end.
 
 use std::io::{self, Write as _};
-use std::os::fd::{AsFd, AsRawFd as _};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use abide_holder::Inherited;
 use abide_terminal::client::connect;
-use abide_terminal::daemon::{self, Daemon, End, Formats, Start};
+use abide_terminal::daemon::{self, Anew, Daemon, End, Formats, Start};
 use abide_terminal::dirs::SOCKET;
 use abide_terminal::options::Options;
-use abide_terminal::protocol::{UpgradeFailure, WireError};
+use abide_terminal::protocol::WireError;
 use abide_wire::Code;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -66,7 +66,7 @@ pub(crate) fn up(global: &Global, up: &args::Up) -> Outcome {
     });
     match end.map_err(|error| failed(&error))? {
         End::Stopped => Ok(0),
-        End::Anew { lock, listener, upgrade } => anew(&lock, &listener, &inherited, &upgrade),
+        End::Anew { lock, listener, why } => anew(&lock, &listener, &inherited, why),
     }
 }
 
@@ -97,6 +97,25 @@ fn with_variable(global: &Global) -> Outcome {
     Err(Failure::system("abide cannot execute itself", &error))
 }
 
+/// The options of a store in `dir`.
+pub(super) fn journal_options(journal: &abide_terminal::options::Journal, dir: PathBuf) -> abide_journal::Options {
+    let number = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    abide_journal::Options {
+        segment_bytes: journal.segment_bytes,
+        record_bytes_max: journal.record_bytes_max,
+        append_bytes_max: journal.append_bytes_max,
+        queue_bytes_max: number(journal.queue_bytes_max),
+        tail_cache_bytes: number(journal.tail_cache_bytes),
+        sync_interval_ms: journal.sync_interval_ms,
+        index_interval_bytes: journal.index_interval_bytes,
+        checkpoint_inline_bytes_max: journal.checkpoint_inline_bytes_max,
+        disk_reserve_bytes: journal.disk_reserve_bytes,
+        bytes_max: journal.bytes_max,
+        logs_max: journal.logs_max as usize,
+        ..abide_journal::Options::new(dir)
+    }
+}
+
 /// Collects what a daemon is started with, and makes this process one that programs do not notice.
 fn prepare(up: &args::Up, options: Options, state: PathBuf) -> Result<Start, Failure> {
     log_to_stderr();
@@ -106,23 +125,9 @@ fn prepare(up: &args::Up, options: Options, state: PathBuf) -> Result<Start, Fai
     };
     be_a_daemon(&found, options.terminal.oom_score_adj);
     let journal = options.journal;
-    let number = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     let dir = journal.dir.clone().unwrap_or_else(|| state.join("journal"));
     Ok(Start {
-        journal: abide_journal::Options {
-            segment_bytes: journal.segment_bytes,
-            record_bytes_max: journal.record_bytes_max,
-            append_bytes_max: journal.append_bytes_max,
-            queue_bytes_max: number(journal.queue_bytes_max),
-            tail_cache_bytes: number(journal.tail_cache_bytes),
-            sync_interval_ms: journal.sync_interval_ms,
-            index_interval_bytes: journal.index_interval_bytes,
-            checkpoint_inline_bytes_max: journal.checkpoint_inline_bytes_max,
-            disk_reserve_bytes: journal.disk_reserve_bytes,
-            bytes_max: journal.bytes_max,
-            logs_max: journal.logs_max as usize,
-            ..abide_journal::Options::new(dir)
-        },
+        journal: journal_options(&journal, dir),
         options: options.terminal,
         state_dir: state,
         runtime_dir: std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from),
@@ -131,6 +136,8 @@ fn prepare(up: &args::Up, options: Options, state: PathBuf) -> Result<Start, Fai
         version: env!("CARGO_PKG_VERSION").to_owned(),
         lock_fd: up.lock_fd,
         listen_fd: up.listen_fd,
+        journal_lock_fd: up.journal_lock_fd,
+        failed: up.journal_failed.as_deref().and_then(|json| serde_json::from_str(json).ok()),
         upgrade: up.upgrade_failed.as_deref().and_then(|json| serde_json::from_str(json).ok()),
     })
 }
@@ -174,25 +181,41 @@ fn failed(error: &daemon::Error) -> Failure {
     let code = match error {
         daemon::Error::Dirs(error) => error.code().unwrap_or(Code::Internal),
         daemon::Error::Journal(abide_journal::Error::Full) => Code::JournalFull,
+        daemon::Error::Stale(_)
+        | daemon::Error::Journal(abide_journal::Error::Poisoned(abide_journal::Cause::LockLost)) => Code::StaleDaemon,
         daemon::Error::Journal(_) | daemon::Error::Registry(_) | daemon::Error::Format(_) => Code::JournalFailed,
-        daemon::Error::Stale(_) => Code::StaleDaemon,
         daemon::Error::Locked(_) | daemon::Error::Os { .. } => Code::Internal,
     };
     Failure::new(WireError::new(code, error.to_string())).with_status(1)
 }
 
-/// Executes this program in its own place: the lock and the listening socket stay open, so nobody gets in between.
-fn anew(lock: impl AsFd, listener: impl AsFd, inherited: &Inherited, upgrade: &UpgradeFailure) -> Outcome {
+/// Executes this program in its own place: what it inherits stays open, so nobody gets in between.
+fn anew(lock: impl AsFd, listener: impl AsFd, inherited: &Inherited, why: Anew) -> Outcome {
     let json = |value: serde_json::Result<String>| value.map_err(|error| Failure::system("restart", &error));
-    let (lock, listener) = (lock.as_fd(), listener.as_fd());
-    fcntl_setfd(lock, FdFlags::empty()).map_err(|errno| Failure::system("lock", &errno))?;
-    fcntl_setfd(listener, FdFlags::empty()).map_err(|errno| Failure::system("socket", &errno))?;
-    let error = Command::new(abide_holder::SELF)
+    let pass = |fd: BorrowedFd<'_>| -> Result<i32, Failure> {
+        fcntl_setfd(fd, FdFlags::empty()).map_err(|errno| Failure::system("an inherited descriptor", &errno))?;
+        Ok(fd.as_raw_fd())
+    };
+    let mut again = Command::new(abide_holder::SELF);
+    again
         .args(["up", "--foreground"])
-        .arg(format!("--lock-fd={}", lock.as_raw_fd()))
-        .arg(format!("--listen-fd={}", listener.as_raw_fd()))
-        .arg(format!("--inherited={}", json(serde_json::to_string(inherited))?))
-        .arg(format!("--upgrade-failed={}", json(serde_json::to_string(upgrade))?))
-        .exec();
+        .arg(format!("--lock-fd={}", pass(lock.as_fd())?))
+        .arg(format!("--listen-fd={}", pass(listener.as_fd())?))
+        .arg(format!("--inherited={}", json(serde_json::to_string(inherited))?));
+    // Kept open until the program is executed.
+    let journal_lock = match why {
+        Anew::Upgrade(upgrade) => {
+            again.arg(format!("--upgrade-failed={}", json(serde_json::to_string(&upgrade))?));
+            None
+        }
+        Anew::Journal { lock, failed } => {
+            again.arg(format!("--journal-failed={}", json(serde_json::to_string(&failed))?));
+            lock
+        }
+    };
+    if let Some(lock) = &journal_lock {
+        again.arg(format!("--journal-lock-fd={}", pass(lock.as_fd())?));
+    }
+    let error = again.exec();
     Err(Failure::system("the daemon cannot execute itself", &error))
 }

@@ -22,8 +22,8 @@ use abide_terminal::client::{
     Address, Identity, Instant, StreamEnd, StreamEvent, StreamInput, StreamLink, StreamOutput, WhenGone,
 };
 use abide_terminal::options::DetachKey;
-use abide_terminal::protocol::{Attach, Attached, Mode, OwnershipChanged, WireError};
-use abide_terminal::{ByteOffset, Cause, ClientId, Exit, OwnerEpoch};
+use abide_terminal::protocol::{Attach, Attached, Mode, OwnershipChanged, Restored, WireError};
+use abide_terminal::{ByteOffset, Cause, ClientId, Exit, OwnerEpoch, seam};
 use abide_wire::Code;
 use bytes::{Buf, Bytes};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -445,6 +445,7 @@ impl<'a> Window<'a> {
                     self.tell("what you typed last may not have reached the program (OUTCOME_UNKNOWN)");
                 }
             },
+            StreamEvent::Restored(restored) => self.restored(&restored),
             StreamEvent::Hole(hole) => {
                 let lost = hole.lost_bytes.map_or("some".to_owned(), |bytes| bytes.to_string());
                 self.tell(&format!("{lost} bytes of output are missing at {} ({})", hole.offset, hole.code));
@@ -464,6 +465,15 @@ impl<'a> Window<'a> {
             | StreamEvent::Resized(_)
             | StreamEvent::InputApplied(_)
             | StreamEvent::Away => {}
+        }
+    }
+
+    /// Another program begins: what the lost one had on the terminal ends.
+    fn restored(&mut self, restored: &Restored) {
+        if self.terminal.is_some() {
+            self.output(None, seam(&restored.code, restored.at).into());
+        } else {
+            self.tell(&format!("another program begins here, after {}", restored.code));
         }
     }
 

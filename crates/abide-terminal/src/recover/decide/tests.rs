@@ -4,18 +4,18 @@ const HERE: BootId = BootId([1; 16]);
 const BEFORE: BootId = BootId([2; 16]);
 
 fn session(stage: Stage) -> Session {
-    Session {
-        stage,
-        incarnation: Incarnation(2),
-        boot: HERE,
-        log_end: ByteOffset(100),
-        restore: Restore::Never,
-        killed: false,
-    }
+    Session { stage, incarnation: Incarnation(2), boot: HERE, log_end: ByteOffset(100) }
 }
 
 fn pong(child: Child) -> Pong {
-    Pong { same_session: true, incarnation: Incarnation(2), boot: HERE, child, daemon_epoch: DaemonEpoch(7) }
+    Pong {
+        same_session: true,
+        incarnation: Incarnation(2),
+        boot: HERE,
+        child,
+        daemon_epoch: DaemonEpoch(7),
+        program: 9,
+    }
 }
 
 fn facts(session: Option<Session>, probe: Probe) -> Facts {
@@ -40,7 +40,7 @@ fn check(facts: &Facts, outcome: Option<Outcome>, code: Option<Code>, session: S
 }
 
 fn ends(exit: ExitSource, missing: Missing) -> SessionEffect {
-    SessionEffect::End { exit, missing, then: AfterLoss::Nothing }
+    SessionEffect::End { exit, missing }
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn an_exit_file_tells_the_true_end() {
 #[test]
 fn an_exit_file_ahead_of_the_log_counts_what_is_missing() {
     for (boot, code) in [(HERE, Code::HolderLost), (BEFORE, Code::HostRebooted)] {
-        let session = Some(Session { boot, restore: Restore::Command, ..session(Stage::Running) });
+        let session = Some(Session { boot, ..session(Stage::Running) });
         let facts = Facts { exit_file: Some(exit_file(101)), ..facts(session, Probe::None) };
         let effect = ends(ExitSource::File, Missing::Bytes(1));
         check(&facts, Some(Outcome::Unrecoverable), Some(code), effect, HolderEffect::None);
@@ -135,7 +135,7 @@ fn a_create_that_was_cut_short_is_completed() {
 fn processes_of_a_dead_holder_are_ended() {
     for stage in [Stage::Starting, Stage::Running, Stage::Terminating] {
         let facts = Facts { processes_left: true, ..lost(stage) };
-        let effect = SessionEffect::KillLeft { then: AfterLoss::Nothing };
+        let effect = SessionEffect::KillLeft;
         check(&facts, Some(Outcome::Zombie), Some(Code::HolderLost), effect, HolderEffect::None);
     }
 }
@@ -213,34 +213,9 @@ fn an_exited_session_keeps_its_end() {
         (None, BEFORE, Outcome::Unrecoverable, Some(Code::HostRebooted), Missing::Unknown),
     ];
     for (exit_file, boot, outcome, code, missing) in cases {
-        let session = exited.session.map(|session| Session { boot, restore: Restore::Command, ..session });
+        let session = exited.session.map(|session| Session { boot, ..session });
         let facts = Facts { session, exit_file, processes_left: true, ..exited.clone() };
         check(&facts, Some(outcome), code, SessionEffect::Finalize { missing }, HolderEffect::None);
-    }
-}
-
-#[test]
-fn a_loss_is_followed_by_its_policy_unless_a_kill_was_accepted() {
-    let policies = [
-        (Restore::Never, AfterLoss::Nothing),
-        (Restore::Offer, AfterLoss::Offer),
-        (Restore::Shell, AfterLoss::Shell),
-        (Restore::Command, AfterLoss::Command),
-    ];
-    for (restore, then) in policies {
-        for (stage, killed, then) in [
-            (Stage::Running, false, then),
-            (Stage::Starting, false, then),
-            (Stage::Starting, true, AfterLoss::Nothing),
-            (Stage::Terminating, false, AfterLoss::Nothing),
-        ] {
-            let session = Some(Session { restore, killed, ..session(stage) });
-            let gone = facts(session, Probe::None);
-            let left = Facts { processes_left: true, ..gone.clone() };
-            let end = SessionEffect::End { exit: ExitSource::Loss, missing: Missing::Unknown, then };
-            assert_eq!(decide(&gone).session, end);
-            assert_eq!(decide(&left).session, SessionEffect::KillLeft { then });
-        }
     }
 }
 
@@ -258,11 +233,7 @@ fn all_facts() -> Vec<Facts> {
     let mut sessions = vec![None];
     for stage in stages {
         for boot in [HERE, BEFORE] {
-            for restore in [Restore::Never, Restore::Offer, Restore::Shell, Restore::Command] {
-                for killed in [false, true] {
-                    sessions.push(Some(Session { boot, restore, killed, ..session(stage) }));
-                }
-            }
+            sessions.push(Some(Session { boot, ..session(stage) }));
         }
     }
     let mut probes = vec![Probe::None, Probe::UnknownVersion, Probe::Silent];
@@ -293,7 +264,7 @@ fn all_facts() -> Vec<Facts> {
 #[test]
 fn every_combination_of_facts_keeps_the_rules() {
     let all = all_facts();
-    assert_eq!(all.len(), 97 * 39 * 16);
+    assert_eq!(all.len(), 13 * 39 * 16);
     let mut outcomes = std::collections::BTreeMap::new();
     for facts in &all {
         let decision = decide(facts);
@@ -328,7 +299,7 @@ fn check_rules(facts: &Facts, decision: &Decision) {
     if alive && decision.holder == HolderEffect::Hangup {
         assert_eq!(facts.orphans, Orphans::End, "{}", context());
     }
-    if let SessionEffect::KillLeft { .. } = decision.session {
+    if decision.session == SessionEffect::KillLeft {
         assert!(!alive && facts.processes_left, "{}", context());
         assert_eq!(decision.outcome, Some(Outcome::Zombie), "{}", context());
         assert!(open.is_some_and(|session| session.boot == facts.boot), "{}", context());
@@ -343,11 +314,9 @@ fn check_rules(facts: &Facts, decision: &Decision) {
         assert_eq!(decision.holder, HolderEffect::Adopt, "{}", context());
     }
 
-    // Nothing is started by a session whose policy is `never` or `offer`, that was killed, or that ended by itself.
-    if let SessionEffect::End { exit, then: AfterLoss::Shell | AfterLoss::Command, .. } = decision.session {
-        let session = open.unwrap_or_else(|| panic!("{}", context()));
-        assert!(matches!(session.restore, Restore::Shell | Restore::Command), "{}", context());
-        assert!(!session.killed && exit == ExitSource::Loss && facts.exit_file.is_none(), "{}", context());
+    // A program that ended by itself is not a lost one, so that no policy follows.
+    if let SessionEffect::End { exit: ExitSource::Loss, .. } = decision.session {
+        assert!(facts.exit_file.is_none(), "{}", context());
     }
 
     // What is closed stays closed, unless a later incarnation lives.

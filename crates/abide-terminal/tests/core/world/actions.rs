@@ -1,5 +1,9 @@
 //! What happens around a session: what clients do, how the world goes on, what breaks.
 
+use abide_terminal::RestoreAs;
+use abide_terminal::protocol::WireError;
+use abide_wire::Code;
+
 use super::*;
 
 impl World<'_> {
@@ -27,7 +31,7 @@ impl World<'_> {
         if !self.clients[&client].connected {
             return self.connect(&client);
         }
-        match self.random.below(24) {
+        match self.random.below(26) {
             0 => self.disconnect(&client),
             1..=5 => self.attach(&client),
             6 => self.stream_ends(),
@@ -54,6 +58,10 @@ impl World<'_> {
                 let grace_ms = [0, 300, 5_000, 60_000][self.random.index(4)];
                 let (force, signal) = (self.random.one_in(4), self.random.one_in(4).then_some(3));
                 self.ask(client, Op::Kill { grace_ms, force, signal });
+            }
+            22 | 23 => {
+                let wish = [None, Some(RestoreAs::Shell), Some(RestoreAs::Command)][self.random.index(3)];
+                self.ask(client, Op::Recover(wish));
             }
             _ => self.ask(client, Op::Remove),
         }
@@ -162,7 +170,9 @@ impl World<'_> {
             // It is looked at later; from then on it may kill, whatever the record says.
             self.forced = true;
         }
-        let asker = self.asker(What::Op(client.clone(), op.clone(), epoch), Some(expected));
+        // A recover waits for the end of the session, and for what comes of it.
+        let waits = matches!(op, Op::Recover(_)) && self.state() >= State::Exited;
+        let asker = self.asker(What::Op(client.clone(), op.clone(), epoch), Some(expected).filter(|_| !waits));
         self.feed(Input::Request { asker: Some(asker), client, owner_epoch: epoch, op });
     }
 
@@ -201,6 +211,11 @@ impl World<'_> {
             Op::Release { to: Some(to) } if owns && to != client && !self.attached(to) => vec!["BAD_REQUEST"],
             Op::Release { .. } if owns || !owned => vec!["ok"],
             Op::Release { .. } => vec!["ROLE_FORBIDDEN"],
+            Op::Recover(_) => vec!["SESSION_RUNNING"],
+            // A lost program's session may run again by the time that its end is recorded.
+            Op::Remove if record.state == State::Exited && record.restore.acts().is_some() => {
+                vec!["ok", "SESSION_GONE", "SESSION_RUNNING"]
+            }
             Op::Remove if over => vec!["ok", "SESSION_GONE"],
             Op::Remove => vec!["SESSION_RUNNING"],
         }
@@ -295,8 +310,8 @@ impl World<'_> {
 
     /// Something that is under way goes on; false if nothing is.
     fn goes_on(&mut self) -> bool {
-        let first = self.random.below(9);
-        (0..9).any(|nth| match (first + nth) % 9 {
+        let first = self.random.below(10);
+        (0..10).any(|nth| match (first + nth) % 10 {
             0 => self.journal_writes(),
             1 => self.journal_syncs(),
             2 => self.log_is_created(),
@@ -305,6 +320,7 @@ impl World<'_> {
             5 => self.holder_is_heard(),
             6 => self.output_is_taken(),
             7 => self.processes_are_found(),
+            8 => self.restore_is_prepared(),
             _ => self.rest_is_told(),
         })
     }
@@ -353,7 +369,7 @@ impl World<'_> {
     fn launch_ends(&mut self) -> bool {
         let due = std::mem::take(&mut self.launching);
         if due && self.random.one_in(4) {
-            self.feed(Input::Holder(HolderInput::Gone(Gone { status: None, rebooted: false })));
+            self.feed(Input::Holder(HolderInput::Gone(Gone { status: None, rebooted: false, errno: 0 })));
         } else if due {
             let record = self.core.facts().record();
             let mut holder = Holder::new(record.owner_epoch, (record.cols, record.rows), self.stubborn);
@@ -422,7 +438,7 @@ impl World<'_> {
                 Program::Ended(known) => status.or(self.random.one_in(2).then_some(known)),
                 _ => None,
             };
-            (self.lost, self.rest_due) = (Some(Gone { status: told, rebooted: false }), true);
+            (self.lost, self.rest_due) = (Some(Gone { status: told, rebooted: false, errno: 0 }), true);
             self.adopted = false;
         }
     }
@@ -459,6 +475,19 @@ impl World<'_> {
                 found.extend(holder.others.iter().map(|pid| process(ProcessId { pid: *pid, start_time: 100 })));
             }
             self.feed(Input::Found(found));
+        }
+        due
+    }
+
+    fn restore_is_prepared(&mut self) -> bool {
+        let due = std::mem::take(&mut self.preparing);
+        if due {
+            let prepared = if self.random.one_in(4) {
+                Err(WireError::new(Code::CommandNotFound, "gone"))
+            } else {
+                Ok(Restart { boot_id: "b".to_owned(), name: None })
+            };
+            self.feed(Input::RestorePrepared(prepared));
         }
         due
     }
@@ -567,7 +596,7 @@ impl World<'_> {
         let owner = facts.record().owner.clone();
         self.core = Session::new(facts, LIMITS);
         (self.adopted, self.hoping, self.draining) = (false, false, false);
-        (self.launching, self.finding) = (false, false);
+        (self.launching, self.finding, self.preparing) = (false, false, false);
         (self.lost, self.rest_due, self.log_due) = (None, false, false);
         (self.launches, self.runs) = (0, false);
         self.streams.clear();
@@ -609,7 +638,7 @@ impl World<'_> {
             }
             None => {
                 self.feed(Input::Recovered("unrecoverable", Some("HOLDER_LOST")));
-                (self.lost, self.rest_due) = (Some(Gone { status: None, rebooted: false }), true);
+                (self.lost, self.rest_due) = (Some(Gone { status: None, rebooted: false, errno: 0 }), true);
             }
         }
     }
@@ -619,8 +648,9 @@ impl World<'_> {
         self.say(|| "-- the end".to_owned());
         self.space();
         self.settle();
-        self.feed(Input::Terminate { grace_ms: 1_000 });
         for _ in 0..1_000 {
+            // A program that is restored is ended too.
+            self.feed(Input::Terminate { grace_ms: 1_000 });
             self.settle();
             self.space();
             if self.dropped || self.never_was || self.removed || self.state() == State::Finalized {

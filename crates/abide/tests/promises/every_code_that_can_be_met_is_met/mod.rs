@@ -14,14 +14,13 @@ use serde_json::Value;
 use crate::harness::Place;
 
 /// Codes that nobody can meet from outside, and why.
-const UNMET: [(Code, &str); 5] = [
+const UNMET: [(Code, &str); 4] = [
     (Code::OffsetTrimmed, "nothing is trimmed yet"),
     (
         Code::SlowSubscriber,
         "one that takes no byte takes no reason: its connection is closed; other policies are not there",
     ),
     (Code::InputOnStream, "there is no request that writes yet"),
-    (Code::RestoreFailed, "nothing is restored yet"),
     (Code::Internal, "a bug, and no test knows one"),
 ];
 

@@ -15,6 +15,16 @@ pub(super) fn meet(met: &mut Met) {
     lost(met);
     strange(met);
     rebooted_and_missing(met);
+    looping(met);
+}
+
+/// A program that takes its holder down each time it is started.
+fn looping(met: &mut Met) {
+    let place = Place::new();
+    let script = "kill -KILL $PPID; exec sleep 1000";
+    place.run(&["run", "-d", "--name", "s", "--restore", "command", "--", "sh", "-c", script]);
+    place.wait_end("s");
+    met.by_command(Code::RestoreFailed, &place, &["recover", "s"]);
 }
 
 /// What the last start found of a session.
