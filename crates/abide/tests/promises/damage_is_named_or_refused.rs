@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::harness::{Dice, Place, is_alive, size};
+use abide_sim::Rng;
+
+use crate::harness::{Place, is_alive, size};
 
 /// What a session that has ended printed.
 const PRINTED: u64 = 2_000;
@@ -107,7 +109,7 @@ impl Damaged {
 fn damage_is_named_or_refused() {
     let (flips, cuts) = (size(20, 500), size(20, 4_096));
     let mut damaged = Damaged::new();
-    let mut dice = Dice::new(21);
+    let mut dice = Rng::new(21);
     for _ in 0..flips {
         let place = dice.below(u64::MAX);
         damaged.start(&format!("flip {place}"), |journal| {
