@@ -14,6 +14,7 @@ use crate::answers::Answers;
 use crate::modes::{InputModes, KeyboardFlags};
 
 mod erase;
+mod flood;
 mod handler;
 mod print;
 mod resize;
@@ -72,6 +73,8 @@ pub(crate) struct Engine {
     pub(crate) title: Option<String>,
     pub(crate) titles: Vec<Option<String>>,
     pub(crate) answers: Answers,
+    /// Lines that are kept of what scrolls off the main screen.
+    pub(crate) history_lines_max: usize,
     /// The character that REP repeats: the last one printed, while nothing else was done since.
     pub(crate) last: Option<char>,
 }
@@ -94,6 +97,7 @@ impl Engine {
             title: None,
             titles: Vec::new(),
             answers: Answers::default(),
+            history_lines_max,
             last: None,
         }
     }

@@ -81,7 +81,8 @@ impl Model {
         }
     }
 
-    /// Takes output that follows that of the last call; it may be cut anywhere.
+    /// Takes output that follows that of the last call; it may be cut anywhere. Of text that runs through screen and
+    /// history within one call only the end is drawn: long pieces cost less than the same bytes in short ones.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(), Failed> {
         self.guarded(|model| {
             #[cfg(debug_assertions)]
@@ -251,7 +252,7 @@ type Parser = Processor<Unsynchronized>;
 
 fn apply(engine: &mut Engine, parser: &mut Parser, current_dir: &mut Option<CurrentDir>, token: &Token<'_>) {
     match token {
-        Token::Text(text) => print(engine, parser, text),
+        Token::Text(text) => print(engine, parser, engine.what_shows(text)),
         Token::Broken(_) => parser.advance(engine, "\u{fffd}".as_bytes()),
         Token::Control(byte) => print(engine, parser, &[*byte]),
         Token::Sequence(Kind::Csi, bytes) => {

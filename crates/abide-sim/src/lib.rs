@@ -31,4 +31,4 @@ mod rng;
 
 pub use clock::Clock;
 pub use disk::{Counts, Disk, Fault, File};
-pub use rng::{Rng, seeds};
+pub use rng::Rng;

@@ -42,8 +42,3 @@ impl Rng {
         (0..self.below(len_max)).map(|_| self.next_u64().to_le_bytes()[0]).collect()
     }
 }
-
-/// The seeds of a test: `ci` of them, or `nightly` in a nightly run (`ABIDE_NIGHTLY=1`).
-pub fn seeds(ci: u64, nightly: u64) -> std::ops::Range<u64> {
-    0..if std::env::var_os("ABIDE_NIGHTLY").is_some_and(|value| value == "1") { nightly } else { ci }
-}

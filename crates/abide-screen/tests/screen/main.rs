@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
+mod a_long_text_costs_what_shows_of_it;
 mod a_snapshot_rebuilds_the_screen;
 mod queries_are_answered_once;
 mod random;

@@ -12,11 +12,11 @@ use crate::ids::{ByteOffset, Incarnation};
 use crate::seam::seam;
 use crate::store::{Mark, MarkKind, SCREEN_BYTES_MAX, ScreenHeader};
 
-/// Output that is fed in one step, in bytes.
-const PIECE_BYTES: usize = 256 << 10;
+/// Output that is fed in one step, in bytes: of text, only what shows of it at the end of a step is drawn.
+const PIECE_BYTES: usize = 1 << 20;
 
 /// Records that are looked at in one step.
-const PIECE_RECORDS: usize = 1_024;
+const PIECE_RECORDS: usize = 4_096;
 
 /// The size of a model before the log says another one.
 const SIZE: Size = Size { cols: 80, rows: 24 };
@@ -28,8 +28,21 @@ pub(super) struct Model {
     incarnation: Incarnation,
     place: Place,
     since_screen: u64,
-    /// The record at which the engine failed last.
-    failed_at: Option<Lsn>,
+    /// The records at which the engine failed last: the first, and the one behind the last.
+    failed_at: Option<(Lsn, Lsn)>,
+}
+
+/// Output of records that follow each other.
+struct Run {
+    lsn: Lsn,
+    offset: ByteOffset,
+    bytes: Vec<u8>,
+}
+
+impl Run {
+    fn at(place: Place) -> Self {
+        Self { lsn: place.lsn, offset: ByteOffset(place.offset.0), bytes: Vec::new() }
+    }
 }
 
 /// The engine panicked.
@@ -114,65 +127,74 @@ impl Model {
 
     /// Reads the next piece of the log and takes it in.
     pub(super) fn take_piece(&mut self, log: &Log, answers: &Mutex<Answers>) -> Taken {
-        let limit = ReadLimit { bytes: PIECE_BYTES, records: PIECE_RECORDS };
+        // Where the engine failed, it is one record at a time, to find which one it is.
+        let careful = self.failed_at.is_some_and(|(_, behind)| self.place.lsn < behind);
+        let records = if careful { 1 } else { PIECE_RECORDS };
+        let limit = ReadLimit { bytes: PIECE_BYTES, records };
         let Ok(read) = log.read_bytes(self.place.cursor(), limit, Level::Written, true) else {
             // Damaged, trimmed or dropped: what can be read behind it is the next model's.
             return Taken { more: false, answers: Vec::new() };
         };
         let mut out = Vec::new();
-        let more = !read.records.is_empty();
+        let mut run = Run::at(self.place);
+        let mut taken = Ok(());
+        let mut end = self.place;
         for record in &read.records {
-            let taken = match &record.content {
-                Content::Data(bytes) => self.take_output(record, bytes, answers, &mut out),
-                Content::Mark(payload) => self.take_mark(record, payload),
-                Content::Gap(_) => Ok(()),
-            };
-            let behind = Place { lsn: record.lsn().next(), offset: record.end_offset() };
+            end = Place { lsn: record.lsn().next(), offset: record.end_offset() };
+            match &record.content {
+                Content::Data(bytes) => {
+                    run.bytes.extend_from_slice(bytes);
+                    continue;
+                }
+                Content::Mark(payload) => {
+                    taken = self.take_run(&run, answers, &mut out).and_then(|()| self.take_mark(record, payload));
+                }
+                Content::Gap(_) => taken = self.take_run(&run, answers, &mut out),
+            }
             if taken.is_err() {
-                self.rebuild(log, record.lsn(), behind);
                 break;
             }
-            self.place = behind;
+            self.place = end;
+            run = Run::at(end);
         }
-        Taken { more, answers: out }
+        match taken.and_then(|()| self.take_run(&run, answers, &mut out)) {
+            Ok(()) => self.place = end,
+            Err(Failed) => self.rebuild(log, run.lsn, end),
+        }
+        Taken { more: !read.records.is_empty(), answers: out }
     }
 
-    fn take_output(
-        &mut self,
-        record: &Record,
-        bytes: &Bytes,
-        answers: &Mutex<Answers>,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Failed> {
-        let mut at = ByteOffset(record.offset.0);
-        let end = ByteOffset(record.end_offset().0);
+    fn take_run(&mut self, run: &Run, answers: &Mutex<Answers>, out: &mut Vec<u8>) -> Result<(), Failed> {
+        let index = |offset: ByteOffset| usize::try_from(offset.0 - run.offset.0).unwrap_or(run.bytes.len());
+        let mut at = run.offset;
+        let end = ByteOffset(run.offset.0 + run.bytes.len() as u64);
         while at < end {
             let (until, answer) = answers.lock().unwrap_or_else(PoisonError::into_inner).take(at, end);
-            let from = usize::try_from(at.0 - record.offset.0).unwrap_or(bytes.len());
-            let to = usize::try_from(until.0 - record.offset.0).unwrap_or(bytes.len());
-            self.screen.feed(&bytes[from..to]).map_err(|_| Failed)?;
+            self.screen.feed(&run.bytes[index(at)..index(until)]).map_err(|_| Failed)?;
             let answered = self.screen.take_answers();
             if answer {
                 out.extend_from_slice(&answered);
             }
             at = until;
         }
-        self.since_screen += bytes.len() as u64;
+        self.since_screen += run.bytes.len() as u64;
         Ok(())
     }
 
-    /// The engine panicked at a record: it is built again from the last screen. One that fails there a second time
-    /// begins afresh behind the record. The screen is derived, nothing of the session is lost with it.
-    fn rebuild(&mut self, log: &Log, at: Lsn, behind: Place) {
-        let again = self.failed_at == Some(at);
+    /// The engine panicked within these records: it is built again from the last screen, and comes to them one by one.
+    /// One at which it fails again is left out, with all that was shown before. The screen is derived, nothing of the
+    /// session is lost with it.
+    fn rebuild(&mut self, log: &Log, from: Lsn, behind: Place) {
+        let again = self.failed_at.is_some_and(|(first, last)| (first..last).contains(&from));
         tracing::error!(offset = behind.offset.0, again, "the screen model failed");
+        let failed_at = if again { self.failed_at } else { Some((from, behind.lsn)) };
         *self = if again {
             let empty = Self::empty(self.size, behind, self.scrollback_lines_max);
             Self { incarnation: self.incarnation, ..empty }
         } else {
             Self::build(log, self.scrollback_lines_max)
         };
-        self.failed_at = Some(at);
+        self.failed_at = failed_at;
     }
 
     fn take_mark(&mut self, record: &Record, payload: &[u8]) -> Result<(), Failed> {

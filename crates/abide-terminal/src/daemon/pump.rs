@@ -37,6 +37,10 @@ const FLOOD_BYTES: usize = 32 << 10;
 /// How often that is; and what it may add to the time until its output is seen.
 const FLOOD_LOOK: Duration = Duration::from_millis(1);
 
+/// Without one of these a program asks nothing of its terminal: ESC, ENQ, and the second byte of CSI and DCS as one
+/// character.
+const BEGINS_QUERY: [u8; 4] = [0x1b, 0x05, 0x9b, 0x90];
+
 /// Appends under way for one session.
 const APPENDS_MAX: usize = 2;
 
@@ -155,13 +159,29 @@ struct Pump {
     go: watch::Receiver<bool>,
     /// Offset of the next byte that is appended.
     next: u64,
-    appends: VecDeque<(u64, Ticket<Appended>)>,
+    appends: VecDeque<Append>,
     /// Bytes taken since the program last paused.
     flood: usize,
     /// The store is full: nothing is tried until it has room.
     full: bool,
     /// The end of output was told.
     ended: bool,
+}
+
+/// An append under way.
+struct Append {
+    /// Offset behind it.
+    end: u64,
+    ticket: Ticket<Appended>,
+    /// The program may have asked something in it.
+    may_ask: bool,
+}
+
+/// What became of one.
+struct Written {
+    end: u64,
+    may_ask: bool,
+    result: Result<(), JournalError>,
 }
 
 /// Why a pump stops.
@@ -334,13 +354,14 @@ impl Pump {
             return Ok(false);
         }
         self.flood += bytes.len();
+        let may_ask = bytes.iter().any(|byte| BEGINS_QUERY.contains(byte));
         let length = bytes.len() as u64;
         let options = AppendOptions::at(self.context.shared.output_durability())
             .expect(Expect::Offset(abide_journal::ByteOffset(self.next)));
         match self.context.log.try_append(Entry { tag: 0, content: Content::Data(Bytes::from(bytes)) }, options) {
             Ok(ticket) => {
                 self.next += length;
-                self.appends.push_back((self.next, ticket));
+                self.appends.push_back(Append { end: self.next, ticket, may_ask });
                 Ok(true)
             }
             // A full queue shrinks with the appends of others; the space watch moves when it has.
@@ -353,14 +374,14 @@ impl Pump {
     }
 
     /// The oldest append was answered.
-    fn written(&mut self, written: Option<(u64, Result<(), JournalError>)>) -> Result<(), Stopped> {
-        let Some((end, result)) = written else { return Ok(()) };
+    fn written(&mut self, written: Written) -> Result<(), Stopped> {
+        let Written { end, may_ask, result } = written;
         match result {
             Ok(()) => {
                 fail_point::pass("output_written");
                 self.link.output().ack(end);
                 fail_point::pass("output_acknowledged");
-                self.context.shared.screens.output(self.context.session, &self.context.followed);
+                self.context.shared.screens.output(self.context.session, &self.context.followed, may_ask);
                 Ok(())
             }
             // Nothing was written: the ring has the bytes still, and what was appended behind them was refused too.
@@ -434,10 +455,10 @@ fn pass_frame(answered: &HolderInput) {
 const LAG_LOOK: Duration = Duration::from_millis(100);
 
 /// The answer to the oldest append; never if there is none.
-async fn next_written(appends: &mut VecDeque<(u64, Ticket<Appended>)>) -> Option<(u64, Result<(), JournalError>)> {
-    let Some((end, ticket)) = appends.front_mut() else { return std::future::pending().await };
-    let end = *end;
-    let result = ticket.await;
+async fn next_written(appends: &mut VecDeque<Append>) -> Written {
+    let Some(append) = appends.front_mut() else { return std::future::pending().await };
+    let result = (&mut append.ticket).await.map(|_| ());
+    let written = Written { end: append.end, may_ask: append.may_ask, result };
     appends.pop_front();
-    Some((end, result.map(|_| ())))
+    written
 }

@@ -23,7 +23,7 @@ const IDLE: Duration = Duration::from_mins(1);
 /// A model that gets no output gives memory back after this.
 const QUIET: Duration = Duration::from_secs(2);
 
-/// Output that nobody needs a model for waits this long: one look at many keystrokes.
+/// Output that nobody needs a model for waits this long: one look at many keystrokes, or at much text of which little shows.
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// The screen of a session at a place of its log, as escape sequences.
@@ -84,6 +84,11 @@ impl Followed {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).model_answers(end, model)
     }
 
+    /// Whether queries in what is printed now fall to the model.
+    fn model_answers(&self) -> bool {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).is_model()
+    }
+
     /// What the program said of itself.
     pub(super) fn told(&self) -> Told {
         self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -97,7 +102,7 @@ impl Followed {
 
 enum Work {
     Follow(SessionId, Followed),
-    Output(SessionId),
+    Output(SessionId, bool),
     Snapshot { session: SessionId, place: Place, lines: usize, reply: oneshot::Sender<Snapshot> },
     Keep(SessionId),
     Forget(SessionId),
@@ -133,10 +138,12 @@ impl Screens {
         let _ = self.work.send(Work::Follow(session, followed));
     }
 
-    /// The session has output that the worker has not seen.
-    pub(super) fn output(&self, session: SessionId, followed: &Followed) {
-        if !followed.pending.swap(true, Ordering::AcqRel) {
-            let _ = self.work.send(Work::Output(session));
+    /// The session has output that the worker has not seen. If the program may have asked something in it, and the model
+    /// is the one to answer, it is looked at now.
+    pub(super) fn output(&self, session: SessionId, followed: &Followed, may_ask: bool) {
+        let asks = may_ask && followed.model_answers();
+        if !followed.pending.swap(true, Ordering::AcqRel) || asks {
+            let _ = self.work.send(Work::Output(session, asks));
         }
     }
 
@@ -206,22 +213,21 @@ impl Worker {
                 self.sessions.remove(&id);
                 return;
             }
-            Work::Output(id) => (id, None),
+            Work::Output(id, asks) => (id, if asks { now } else { now + PATIENCE }),
             Work::Snapshot { session: id, place, lines, reply } => {
                 if let Some(session) = self.sessions.get_mut(&id) {
                     session.waiting.push((place, lines, reply));
                 }
-                (id, Some(now))
+                (id, now)
             }
             Work::Keep(id) => {
                 if let Some(session) = self.sessions.get_mut(&id) {
                     session.keep = true;
                 }
-                (id, Some(now))
+                (id, now)
             }
         };
         if let Some(session) = self.sessions.get_mut(&id) {
-            let due = due.unwrap_or_else(|| if session.answers() { now } else { now + PATIENCE });
             session.due = Some(session.due.map_or(due, |before| before.min(due)));
         }
     }
@@ -268,11 +274,6 @@ impl Worker {
 impl Session {
     fn new(followed: Followed, now: Instant) -> Self {
         Self { followed, model: None, due: None, keep: false, used: now, compact: false, waiting: Vec::new() }
-    }
-
-    /// Whether queries in the output fall to the model.
-    fn answers(&self) -> bool {
-        self.followed.answers.lock().unwrap_or_else(PoisonError::into_inner).is_model()
     }
 
     /// When there is something to do: a step, or rest.

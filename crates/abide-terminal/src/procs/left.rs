@@ -61,9 +61,9 @@ mod tests {
         // A stranger with the number of a process that is gone.
         end_left(&[first, second, ProcessId { start_time: other.start_time + 1, ..other }]).await;
         assert!(began.elapsed() <= Duration::from_secs(1), "{:?}", began.elapsed());
-        for (child, signal) in [(&mut obeys, 1), (&mut ignores, 9)] {
-            assert_eq!(child.0.wait().expect("it has ended").signal(), Some(signal));
-        }
+        // The clock runs ahead of the machine here: one that obeys may get the second signal before it came to the first.
+        assert!(matches!(obeys.0.wait().expect("it has ended").signal(), Some(1 | 9)));
+        assert_eq!(ignores.0.wait().expect("it has ended").signal(), Some(9));
         assert!(stranger.0.try_wait().expect("it is ours").is_none(), "the stranger lives");
         // Nobody is waited for who is not there.
         let began = Instant::now();

@@ -12,7 +12,7 @@ use abide_wire::{Code, RequestId};
 use serde_json::{Value, json};
 
 use crate::wire::{Wire, hello_ok};
-use abide_sim::{Rng, seeds};
+use abide_sim::Rng;
 
 #[derive(Default)]
 struct Model {
@@ -142,7 +142,7 @@ impl History {
 #[test]
 fn over_any_number_of_lost_connections() {
     let (mut cuts, mut repeats, mut unknown) = (0, 0, 0);
-    for seed in seeds(2_000, 100_000) {
+    for seed in crate::seeds(2_000, 100_000) {
         let mut random = Rng::new(seed);
         let mut history = History::new(seed);
         let calls = 12;

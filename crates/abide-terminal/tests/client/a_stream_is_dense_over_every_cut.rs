@@ -16,7 +16,7 @@ use abide_terminal::{ByteOffset, Cause, ClientId, Incarnation, InputOffset, Owne
 use abide_wire::{Code, RequestId};
 
 use crate::wire::{Wire, hello_ok};
-use abide_sim::{Rng, seeds};
+use abide_sim::Rng;
 
 /// Large beside what is delivered at once, so that cuts fall into it.
 const SNAPSHOT: &[u8] = &[b'#'; 2_000];
@@ -522,7 +522,7 @@ fn check(seed: u64, mode: Mode, when_gone: WhenGone) -> History {
 #[test]
 fn for_owners_and_observers_terminals_and_recorders() {
     let (mut dials, mut named, mut typed, mut counts, mut unknown) = (0, 0, 0, [0; 3], 0u64);
-    for seed in seeds(2_000, 100_000) {
+    for seed in crate::seeds(2_000, 100_000) {
         let mode = if seed % 4 == 3 { Mode::Observer } else { Mode::Owner };
         let when_gone = if seed % 2 == 0 { WhenGone::Snapshot } else { WhenGone::Nearest };
         let history = check(seed, mode, when_gone);

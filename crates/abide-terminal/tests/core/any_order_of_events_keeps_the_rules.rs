@@ -5,7 +5,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::coverage::Coverage;
 use crate::world::World;
-use abide_sim::seeds;
 
 /// Most things that happen in one history before it is brought to its end.
 const STEPS_MAX: u64 = 60;
@@ -17,6 +16,11 @@ fn history(seed: u64, coverage: &mut Coverage, trace: bool) {
         world.step();
     }
     world.finish();
+}
+
+/// How many histories are run.
+fn seeds(ci: u64, nightly: u64) -> std::ops::Range<u64> {
+    0..if std::env::var_os("ABIDE_NIGHTLY").is_some_and(|value| value == "1") { nightly } else { ci }
 }
 
 #[test]
