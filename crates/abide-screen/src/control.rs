@@ -32,18 +32,20 @@ impl<'a> Csi<'a> {
     }
 }
 
-/// The seven-bit form of an escape or CSI sequence, without the controls in it.
+/// The seven-bit form of an escape or CSI sequence, without the controls in it and without what is no part of one: a
+/// parser ignores bytes of eight bits there.
 pub(crate) fn seven_bit(sequence: &[u8]) -> Cow<'_, [u8]> {
     let (c1, tail) = match sequence {
         [0xc2, second, rest @ ..] => (Some([0x1b, second - 0x40]), rest),
         [_, rest @ ..] => (None, rest),
         [] => return Cow::Borrowed(sequence),
     };
-    if c1.is_none() && tail.iter().all(|&byte| byte >= 0x20) {
+    let belongs = |byte: &u8| (0x20..0x7f).contains(byte);
+    if c1.is_none() && tail.iter().all(belongs) {
         return Cow::Borrowed(sequence);
     }
     let introducer = c1.as_ref().map_or(&sequence[..1], |pair| &pair[..]);
-    introducer.iter().copied().chain(tail.iter().copied().filter(|&byte| byte >= 0x20)).collect::<Vec<u8>>().into()
+    introducer.iter().copied().chain(tail.iter().copied().filter(belongs)).collect::<Vec<u8>>().into()
 }
 
 /// The text of an OSC, DCS or APC sequence: without introducer and terminator.

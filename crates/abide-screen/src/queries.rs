@@ -16,7 +16,7 @@ pub struct QueryFilter {
     passed: usize,
     /// What becomes of the long sequence that is under way.
     dropping: bool,
-    /// What was passed on last is a sequence that only the next one ends.
+    /// What was passed on last is a sequence, or a part of a character, that only what comes next ends.
     open: bool,
     /// The last two bytes of a long sequence.
     tail: [u8; 2],
@@ -44,7 +44,7 @@ impl QueryFilter {
     fn token(&mut self, token: &Token<'_>, out: &mut Vec<u8>) {
         match *token {
             Token::Text(bytes) | Token::Broken(bytes) => {
-                self.open = false;
+                self.open = matches!(token, Token::Broken(_));
                 out.extend_from_slice(bytes);
             }
             Token::Cancelled(bytes) => {

@@ -63,12 +63,4 @@ impl LogState {
         }
         self.quarantined &= self.damage.iter().any(|damage| damage.state == DamageState::Found);
     }
-
-    /// Forgets damages of records that are no longer kept.
-    pub(super) fn forget_damage(&mut self) {
-        let base = self.base.lsn.get();
-        if self.damage.iter().any(|damage| damage.to_lsn < base) {
-            Arc::make_mut(&mut self.damage).retain(|damage| damage.to_lsn >= base);
-        }
-    }
 }

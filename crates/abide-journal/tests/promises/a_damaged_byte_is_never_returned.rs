@@ -230,7 +230,6 @@ fn flip_all(closed: bool, on_damage: OnDamage, step: usize) -> Tally {
             }
         }
     }
-    println!("Tally {tally:?}");
     tally
 }
 

@@ -23,7 +23,8 @@ fn check(new: fn() -> QueryFilter, output: &[u8], expected: &[u8]) {
     }
 }
 
-const QUERIES: [&[u8]; 33] = [
+const QUERIES: [&[u8]; 34] = [
+    b"\x1b[\xc2\x9d0c",
     b"\x1b[c",
     b"\x1b[0c",
     b"\x1b[>c",
