@@ -237,15 +237,9 @@ impl Daemon {
             tracing::error!(error = %failed, "the journal failed; the daemon starts itself anew");
             let full = matches!(failed, JournalError::Full);
             let told = if full { WireError::journal_full() } else { WireError::journal_failed() };
-            // What could not be opened is not tried again at once; nor is what failed a moment ago.
-            let since =
-                former.map(|former| Duration::from_millis(shared::now().boot_ms.saturating_sub(former.at_boot_ms)));
-            let left = match (&journal_lock, since) {
-                (Some(_), None) => Duration::ZERO,
-                (Some(_), Some(since)) => ANEW_AFTER.saturating_sub(since),
-                (None, _) => ANEW_AFTER,
-            };
-            refusing::refuse(&accepting, &told, left).await;
+            let since_ms = former.map(|former| shared::now().boot_ms.saturating_sub(former.at_boot_ms));
+            let pause = pause_before_anew(journal_lock.is_some(), since_ms.map(Duration::from_millis));
+            refusing::refuse(&accepting, &told, pause).await;
             let failed = Failed { at_boot_ms: shared::now().boot_ms, reason: failed.to_string() };
             Ok(Err(Anew::Journal { lock: journal_lock, failed }))
         };
@@ -273,6 +267,16 @@ struct Ended {
     journal_lock: Option<OwnedFd>,
     /// The daemon's own lock, held to the end.
     _lock: Lock,
+}
+
+/// How long everybody is refused before a daemon whose journal failed starts itself anew: what could not be opened is not
+/// tried again at once, nor is what failed a moment ago.
+fn pause_before_anew(was_open: bool, since_last: Option<Duration>) -> Duration {
+    match since_last {
+        None if was_open => Duration::ZERO,
+        Some(since) if was_open => ANEW_AFTER.saturating_sub(since),
+        _ => ANEW_AFTER,
+    }
 }
 
 /// Whether a failure of the journal may pass: a full disk, an error of the disk. What is damaged, or another one's, does
@@ -508,4 +512,23 @@ fn end_by_signal(hub: Hub) -> Result<(), Error> {
         hub.tell(hub::Msg::Stop).await;
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_journal_is_opened_again_at_once_but_not_again_and_again() {
+        let since = |seconds| Some(Duration::from_secs(seconds));
+        for (was_open, since_last, pause) in [
+            (true, None, Duration::ZERO),
+            (true, since(2), Duration::from_secs(3)),
+            (true, since(60), Duration::ZERO),
+            (false, None, ANEW_AFTER),
+            (false, since(60), ANEW_AFTER),
+        ] {
+            assert_eq!(pause_before_anew(was_open, since_last), pause, "{was_open} {since_last:?}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use super::hub::Msg;
 use super::orphans::orphan_name;
 use super::sessions::Sessions;
-use super::shared::{Shared, exit_file, of_exit_file};
+use super::shared::{Shared, exit_file, holder_socket, of_exit_file};
 use crate::ids::{ByteOffset, DaemonEpoch, Incarnation, SessionId};
 use crate::procs::{self, ProcessId};
 use crate::protocol::{EntryOutcome, Lost, ReportEntry};
@@ -117,6 +117,10 @@ impl Sessions {
             self.publish(id);
         }
         for (id, found) in probes {
+            if found.probe == Probe::None {
+                // The socket of a dead holder, and nothing that needs it.
+                let _ = self.shared.dirs.holder_sockets.remove_socket(&holder_socket(id));
+            }
             self.decide(id, found.probe);
         }
         self.sweep();
@@ -151,13 +155,17 @@ impl Sessions {
     /// Decides one session by what answered at its holder's socket.
     pub(super) fn decide(&mut self, id: SessionId, probe: Probe) {
         let facts = self.entries.get(&id).map(|entry| entry.facts().clone());
-        let around = facts.as_ref().map(|facts| surroundings(&self.shared, facts, &self.holders()));
         let log_end =
             self.entries.get(&id).and_then(|entry| entry.log.as_ref()).map_or(0, |log| stream::written(log).offset.0);
         let boot = self.shared.boot;
+        let session = facts.as_ref().map(|facts| recorded(facts, boot, ByteOffset(log_end)));
+        // The process table is read for those alone whose holder is not there.
+        let looked_for = facts.as_ref().zip(session).filter(|(_, session)| !recover::is_served(boot, session, &probe));
+        let around =
+            looked_for.map(|(facts, session)| surroundings(&self.shared, facts, session.boot == boot, &self.holders()));
         let decision = recover::decide(&recover::Facts {
             boot,
-            session: facts.as_ref().map(|facts| recorded(facts, boot, ByteOffset(log_end))),
+            session,
             probe,
             exit_file: around
                 .as_ref()
@@ -250,7 +258,7 @@ impl Sessions {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.link = None;
         let facts = entry.facts().clone();
-        let around = surroundings(&self.shared, &facts, &self.holders());
+        let around = surroundings(&self.shared, &facts, true, &self.holders());
         // Programs of one that had ended by itself, or never was started, are not the holder's leavings.
         let runs = matches!(facts.record().state, State::Running | State::Terminating) && around.exit_status.is_none();
         let left = if runs { around.left } else { Vec::new() };
@@ -337,9 +345,13 @@ fn recorded(facts: &Facts, boot: BootId, log_end: ByteOffset) -> recover::Sessio
     recover::Session { stage, incarnation: record.incarnation, boot: launched_in, log_end }
 }
 
-fn surroundings(shared: &Shared, facts: &Facts, holders: &BTreeSet<u32>) -> Surroundings {
+/// What lies around a session without a holder. Of a program of another boot no process is left.
+fn surroundings(shared: &Shared, facts: &Facts, same_boot: bool, holders: &BTreeSet<u32>) -> Surroundings {
     let record = facts.record();
     let exit_status = read_exit(shared, record.id, record.incarnation);
+    if !same_boot {
+        return Surroundings { exit_status, left: Vec::new() };
+    }
     let leader = record.pid.map(|pid| ProcessId { pid, start_time: facts.leader_start });
     let left = procs::table().map(|table| {
         let marked: BTreeSet<u32> =
@@ -362,7 +374,7 @@ pub(super) fn read_exit(shared: &Shared, id: SessionId, incarnation: Incarnation
 }
 
 /// Ends a holder that no session needs.
-fn hang_up(shared: &Shared, id: SessionId) {
+pub(super) fn hang_up(shared: &Shared, id: SessionId) {
     let socket = shared.holder_paths(id, Incarnation(1)).socket;
     tokio::task::spawn_blocking(move || {
         let mut frame = Vec::new();

@@ -119,7 +119,8 @@ impl Viewer {
                 Step::AwaitOutput => tokio::select! {
                     biased;
                     end = &mut self.end => return self.ended(end, cursor),
-                    more = tail.changed() => if more.is_err() { return Detached::new(Code::SessionGone) },
+                    // A journal that failed has not lost the session.
+                    more = tail.changed() => if let Err(error) = more { return self.unreadable(cursor, &error) },
                     more = self.view.changed() => if more.is_err() { return Detached::new(Code::SessionGone) },
                 },
                 Step::Exited => {

@@ -251,6 +251,11 @@ pub fn next_epoch(recorded: DaemonEpoch, seen: impl IntoIterator<Item = DaemonEp
     seen.into_iter().fold(recorded, DaemonEpoch::max).next()
 }
 
+/// Whether what answers is the session's own holder: then nothing else need be looked at.
+pub fn is_served(boot: BootId, session: &Session, probe: &Probe) -> bool {
+    matches!(probe, Probe::Pong(pong) if pong.same_session && pong.boot == boot && serves(session, pong))
+}
+
 /// Whether this holder is the one that the session's record speaks of. Boot and id are known to be the same.
 fn serves(session: &Session, pong: &Pong) -> bool {
     let open = match pong.child {

@@ -4,5 +4,5 @@ mod decide;
 
 pub use decide::{
     Child, Decision, ExitFile, ExitSource, Facts, HolderEffect, Missing, Orphans, Outcome, Pong, Probe, Session,
-    SessionEffect, Stage, decide, next_epoch,
+    SessionEffect, Stage, decide, is_served, next_epoch,
 };

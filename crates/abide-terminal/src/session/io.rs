@@ -336,6 +336,8 @@ pub enum Output {
     CreateLog,
     /// Launch a holder and adopt it; answer with `Holder`.
     Launch,
+    /// End the holder, which is out of reach but for this: it takes its program with it.
+    HangUp,
     /// Adopt the holder that is there already; answer with `Holder`.
     Adopt,
     /// See whether this could be started in the place of a lost program; answer with `RestorePrepared`.

@@ -1,6 +1,6 @@
 //! A kill under way: which signals are due when, to whom, and when it ends.
 
-use super::core::Session;
+use super::core::{Holder, Session};
 use super::io::{Asker, Frame, Now, Output, Reply, Target};
 use super::life::exit_of;
 use super::transition::{Then, reply};
@@ -155,7 +155,13 @@ impl Session {
             match step {
                 Step::Ask(signal) => self.signal_groups(signal, out),
                 Step::Terminate => self.signal_all(Signal::TERM, out),
-                Step::Kill { .. } => self.signal_all(Signal::KILL, out),
+                Step::Kill { round } => {
+                    // Whom no frame reaches is hung up: any version of a holder understands that.
+                    if round == 0 && self.holder != Holder::Adopted {
+                        out.push(Output::HangUp);
+                    }
+                    self.signal_all(Signal::KILL, out);
+                }
                 Step::GiveUp => self.give_up(out),
             }
         }

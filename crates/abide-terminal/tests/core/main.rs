@@ -6,6 +6,7 @@
 
 mod a_count_that_nobody_told_is_unknown;
 mod a_full_store_stops_no_kill;
+mod a_kill_reaches_a_holder_out_of_reach;
 mod a_lost_program_is_followed_by_its_policy;
 mod a_program_without_a_record_is_taken_in;
 mod adoption_makes_nobody_an_owner;

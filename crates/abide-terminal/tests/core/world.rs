@@ -271,6 +271,11 @@ impl<'a> World<'a> {
                 self.journal.append(unit);
             }
             Output::Adopt => panic!("every holder has a record"),
+            Output::HangUp => {
+                let kill = self.kill.expect("only a kill hangs up");
+                assert!(self.forced || self.now.boot_ms >= kill.deadline, "hung up before its time");
+                assert!(!self.adopted, "a holder that listens is told");
+            }
             Output::PrepareRestore(_) => {
                 let facts = self.core.facts();
                 let policy = facts.record().restore;

@@ -4,10 +4,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use abide_sim::Rng;
+use abide_terminal::Record;
 
-use crate::harness::{Place, is_alive, size};
+use crate::harness::{Place, SOON, is_alive, size};
 
 /// What a session that has ended printed.
 const PRINTED: u64 = 2_000;
@@ -72,6 +74,19 @@ impl Damaged {
         Self { place, whole, journal, programs, served: 0, refused: 0 }
     }
 
+    /// The records once every program that lives is known by its number. Each look is a command of its own.
+    fn taken_up(&self, what: &str) -> Vec<Record> {
+        let deadline = Instant::now() + SOON;
+        loop {
+            let records = self.place.records();
+            let known = |record: &Record| record.exit.is_some() || record.pid.is_some();
+            if records.iter().all(known) {
+                return records;
+            }
+            assert!(Instant::now() < deadline, "{what}: {records:?}");
+        }
+    }
+
     /// Starts a daemon on the store with this damage, and looks what it makes of it.
     fn start(&mut self, what: &str, spoil: impl FnOnce(&Path)) {
         fs::remove_dir_all(&self.journal).unwrap();
@@ -88,7 +103,7 @@ impl Damaged {
             self.refused += 1;
             return;
         }
-        let records = self.place.records();
+        let records = self.taken_up(what);
         let found: BTreeSet<u32> =
             records.iter().filter(|record| record.exit.is_none()).filter_map(|r| r.pid).collect();
         assert_eq!(found, self.programs, "{what}: all are taken up: {records:?}");
@@ -141,7 +156,7 @@ fn damage_is_named_or_refused() {
     // Whatever the damage: with the store out of the way all live on.
     fs::rename(&damaged.journal, damaged.place.work().join("aside")).unwrap();
     damaged.place.start_daemon();
-    let found: BTreeSet<u32> = damaged.place.records().iter().filter_map(|record| record.pid).collect();
+    let found: BTreeSet<u32> = damaged.taken_up("no store").iter().filter_map(|record| record.pid).collect();
     assert_eq!(found, damaged.programs);
     println!("{flips} bytes changed, {cuts} ends cut: {} served, {} refused", damaged.served, damaged.refused);
 }

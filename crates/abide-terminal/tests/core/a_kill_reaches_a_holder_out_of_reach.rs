@@ -1,0 +1,33 @@
+//! A session whose holder answers nobody, or in no words that are known, can be killed all the same: it is hung up when its
+//! grace is over, and not before.
+
+use abide_terminal::session::{Input, Op, Output};
+use abide_terminal::store::Facts;
+use abide_terminal::{EventNumber, Takeover};
+
+use crate::script::{START, STARTED, Script, ada, answers, appended};
+use crate::world::created;
+
+#[test]
+fn it_is_hung_up_when_its_grace_is_over() {
+    let mut facts = Facts::new(created(Some(ada()), Takeover::Allow));
+    for (number, event) in (1..).zip([START, STARTED]) {
+        facts.apply(EventNumber(number), 5_000, &event);
+    }
+    let mut script = Script::of(facts);
+    let out = script.ask(Op::Kill { grace_ms: 4_000, force: false, signal: None });
+    assert_eq!(appended(&out), ["kill"]);
+    let out = script.write();
+    assert_eq!(answers(&out), ["ok"]);
+    assert!(!out.contains(&Output::HangUp));
+    script.boot_ms += 3_999;
+    assert!(!script.feed(Input::Timeout).contains(&Output::HangUp));
+    script.boot_ms += 1;
+    let hung_up = script.feed(Input::Timeout).into_iter().filter(|output| *output == Output::HangUp).count();
+    assert_eq!(hung_up, 1);
+    script.boot_ms += 1_000;
+    let out = script.feed(Input::Timeout);
+    assert!(!out.contains(&Output::HangUp), "once");
+    assert!(matches!(script.session.facts().record().state, abide_terminal::State::Terminating));
+    assert_eq!(appended(&out), ["exited"]);
+}
