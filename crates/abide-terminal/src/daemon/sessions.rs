@@ -268,7 +268,7 @@ impl Sessions {
             if self.last_event.0 - self.table_event.0 >= TABLE_EVENTS {
                 self.save_table();
             }
-            if self.terminating && self.living() == 0 {
+            if self.terminating && self.entries.values().all(|entry| entry.core.is_over()) {
                 self.stop(Stop::Asked);
             }
             if let Some(end) = self.end.take() {

@@ -10,6 +10,7 @@ use super::transition::{Due, Recording, Then, answer};
 use super::window::{Accepted, Window};
 use crate::ids::{ByteOffset, ClientId, EventNumber, InputOffset, OwnerEpoch};
 use crate::protocol::{Mode, WireError};
+use crate::record::State;
 use crate::store::{Event, Facts};
 
 /// The rules of one session. One task owns it, and carries out what it asks for.
@@ -147,6 +148,11 @@ impl Session {
     /// When it was removed, wall clock in ms; its log goes once that is durable.
     pub fn removed_at(&self) -> Option<u64> {
         self.removed_at
+    }
+
+    /// Whether its program has ended and nothing of it is left to be done.
+    pub fn is_over(&self) -> bool {
+        self.facts.state() == State::Finalized && self.when_durable.is_empty() && self.holder == Holder::None
     }
 
     /// How many streams observe it.

@@ -158,8 +158,8 @@ impl Session {
         // The owner may have left while the restore waited for room.
         let owned = self.facts.record().owner.is_some();
         self.grace_until = (owned && self.owner_away).then_some(now.boot_ms + self.limits.owner_grace_ms);
-        // What was due of the end of the lost program is due with this.
-        self.when_durable.retain(|(_, due)| !matches!(due, Due::Collect));
+        // What was due of the programs before is due with this.
+        self.when_durable.retain(|(_, due)| !matches!(due, Due::Collect | Due::Relaunch(_)));
         self.when_durable.push((number, Due::Relaunch(lost)));
         self.then(now, recording.then, out);
     }
