@@ -226,7 +226,9 @@ impl Shared {
     /// Bytes that are written or refused make room in the queue.
     pub(crate) fn release(&self, bytes: usize) {
         if bytes > 0 {
-            locked(&self.inbox).queued -= bytes;
+            let mut inbox = locked(&self.inbox);
+            // At its end the store counts anew from zero, while those under way are still to be answered.
+            inbox.queued = inbox.queued.saturating_sub(bytes);
         }
     }
 

