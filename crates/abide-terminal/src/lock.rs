@@ -77,18 +77,19 @@ impl Lock {
         Err(failed(run, io::Error::other("the file is removed again and again")))
     }
 
-    /// Takes over the lock that a former daemon passed on, by the number of its descriptor.
+    /// Takes over the lock that a former daemon passed on, by the number of its descriptor. It is another's if the lock
+    /// file at its path is not that one any more.
     ///
     /// # Errors
-    /// There is no such descriptor, or it is not the lock of this directory, or somebody else holds that.
-    pub fn inherit(number: RawFd, run: &Dir) -> Result<Self, Error> {
+    /// There is no such descriptor, or it does not hold a lock.
+    pub fn inherit(number: RawFd, run: &Dir) -> Result<Attempt, Error> {
         let file = File::from(sys::inherit(number).map_err(|error| failed(run, error))?);
         // On the descriptor that holds the lock this changes nothing, on any other it fails.
         flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|errno| failed(run, errno.into()))?;
         let lock = Self { file };
         match lock.is_current(run) {
-            Ok(true) => Ok(lock),
-            Ok(false) => Err(failed(run, io::Error::other("the inherited descriptor is not this lock"))),
+            Ok(true) => Ok(Attempt::Taken(lock)),
+            Ok(false) => Ok(Attempt::Held(None)),
             Err(error) => Err(failed(run, error)),
         }
     }
@@ -230,7 +231,7 @@ mod tests {
         let root = TestDir::new();
         let run = run_dir(&root);
         let first = taken(Lock::take(&run));
-        let second = Lock::inherit(first.as_fd().as_raw_fd(), &run).expect("it is passed on");
+        let second = taken(Lock::inherit(first.as_fd().as_raw_fd(), &run));
         drop(first);
         held(Lock::take(&run));
         drop(second);
@@ -242,7 +243,7 @@ mod tests {
         let root = TestDir::new();
         let run = run_dir(&root);
         let other = run.create_file("other").expect("it is made");
-        assert!(Lock::inherit(other.as_raw_fd(), &run).is_err(), "another file");
+        assert_eq!(held(Lock::inherit(other.as_raw_fd(), &run)), None, "another file");
         assert!(Lock::inherit(2, &run).is_err(), "a standard stream");
         assert!(Lock::inherit(1_000_000, &run).is_err(), "a number without a descriptor");
         let _lock = taken(Lock::take(&run));

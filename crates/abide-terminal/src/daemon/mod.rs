@@ -163,8 +163,8 @@ pub enum Error {
     #[error("event {0} of the registry cannot be read")]
     Registry(EventNumber),
     /// A newer daemon has the holders.
-    #[error("a daemon of epoch {0} has the sessions")]
-    Stale(u64),
+    #[error("another daemon has the sessions")]
+    Stale,
     /// The system refuses.
     #[error("{what}: {source}")]
     Os {
@@ -198,7 +198,11 @@ impl Daemon {
         let uid = rustix::process::geteuid().as_raw();
         let dirs = Layout::create(&start.state_dir, &start.options.socket_dir, uid)?;
         let lock = match start.lock_fd {
-            Some(fd) => Lock::inherit(fd, &dirs.run)?,
+            Some(fd) => match Lock::inherit(fd, &dirs.run)? {
+                lock::Attempt::Taken(lock) => lock,
+                // While it was passed on, another daemon took this one's place.
+                lock::Attempt::Held(_) => return Err(Error::Stale),
+            },
             None => match Lock::take(&dirs.run)? {
                 lock::Attempt::Taken(lock) => lock,
                 lock::Attempt::Held(owner) => return Err(Error::Locked(owner)),
@@ -253,7 +257,7 @@ impl Daemon {
                     Err(upgrade) => Anew::Upgrade(upgrade),
                 }
             }
-            Ok(Ended { stop: Stop::Stale(epoch), .. }) => return Err(Error::Stale(epoch)),
+            Ok(Ended { stop: Stop::Stale(_), .. }) => return Err(Error::Stale),
             Ok(_) => return Ok(End::Stopped),
         };
         Ok(End::Anew { lock: kept, listener: listener.into(), why })

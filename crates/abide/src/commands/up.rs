@@ -181,7 +181,7 @@ fn failed(error: &daemon::Error) -> Failure {
     let code = match error {
         daemon::Error::Dirs(error) => error.code().unwrap_or(Code::Internal),
         daemon::Error::Journal(abide_journal::Error::Full) => Code::JournalFull,
-        daemon::Error::Stale(_)
+        daemon::Error::Stale
         | daemon::Error::Journal(abide_journal::Error::Poisoned(abide_journal::Cause::LockLost)) => Code::StaleDaemon,
         daemon::Error::Journal(_) | daemon::Error::Registry(_) | daemon::Error::Format(_) => Code::JournalFailed,
         daemon::Error::Locked(_) | daemon::Error::Os { .. } => Code::Internal,
