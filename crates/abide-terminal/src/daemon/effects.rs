@@ -162,8 +162,8 @@ impl Sessions {
         };
         let slots = self.launches.clone();
         tokio::spawn(async move {
-            let _slot = slots.acquire_owned().await;
-            pump::launch(context, spec).await;
+            let slot = slots.acquire_owned().await;
+            pump::launch(context, spec, slot.ok()).await;
         });
     }
 

@@ -74,7 +74,7 @@ pub(super) async fn adopt(shared: &Shared, session: SessionId) -> Result<Adopted
     let socket = Arc::new(Socket::new(socket)?);
     let outbox = Outbox::new(Arc::clone(&socket), OUTBOX);
     tokio::spawn(outbox.clone().run());
-    let mut frames = Frames { socket, buffer: Vec::new(), fds: Vec::new() };
+    let mut frames = Frames { socket, outbox: outbox.clone(), buffer: Vec::new(), fds: Vec::new() };
     let epoch = shared.daemon_epoch().0;
     let adopt = ToHolder::Adopt { daemon_epoch: epoch, session: session.to_bytes(), version: abide_holder::VERSION };
     outbox.push(&[encoded(&ToHolder::Ping), encoded(&adopt)]);
@@ -189,8 +189,16 @@ impl Link {
 /// Frames that come from a holder.
 pub(super) struct Frames {
     socket: Arc<Socket>,
+    outbox: Outbox,
     buffer: Vec<u8>,
     fds: Vec<OwnedFd>,
+}
+
+impl Drop for Frames {
+    /// Whoever does not hear the holder any more has nothing to tell it: the connection ends.
+    fn drop(&mut self) {
+        self.outbox.close();
+    }
 }
 
 impl Frames {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use abide_holder::{NO_EOF, OutputError, ReadError};
 use abide_journal::{AppendOptions, Appended, Content, Entry, Error as JournalError, Expect, Log, Ticket};
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::fail_point;
 use super::hub::{Hub, Msg};
@@ -53,10 +53,12 @@ pub(super) struct Context {
     pub(super) followed: Followed,
 }
 
-/// Launches a holder, adopts it, and serves it until it is gone.
-pub(super) async fn launch(context: Context, spec: abide_holder::Spec) {
+/// Launches a holder, adopts it, and serves it until it is gone. The slot is one of those that bound how many are launched
+/// at the same time.
+pub(super) async fn launch(context: Context, spec: abide_holder::Spec, slot: Option<OwnedSemaphorePermit>) {
     let program = context.shared.holder_program.clone();
     let launched = tokio::task::spawn_blocking(move || abide_holder::launch(&program, &spec)).await;
+    drop(slot);
     match launched {
         Ok(Ok(())) => {
             fail_point::pass("launched");
