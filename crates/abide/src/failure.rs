@@ -84,8 +84,8 @@ impl Failure {
         }
         let message = printable(&self.error.message);
         // A failure of the system or of the command line has no code that its reader could look up.
-        let _ = match self.status {
-            Some(1 | 2) => write!(line, "{message}."),
+        let _ = match (self.status, self.error.code) {
+            (Some(1 | 2), Code::Internal | Code::BadRequest) => write!(line, "{message}."),
             _ => write!(line, "{message} ({}).", self.error.code),
         };
         if let Some(hint) = self.hint.clone().or_else(|| self.usual_hint()) {

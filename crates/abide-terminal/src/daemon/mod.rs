@@ -193,8 +193,9 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Takes the lock, or the one that is inherited. Without waiting: another daemon may have it.
-    pub fn lock(start: Start) -> Result<Self, Error> {
+    /// Takes the lock, or the one that is inherited. While another process has it, `again` says whether to try once more:
+    /// another daemon, or a child of one that was killed, which has copies of its descriptors for a moment.
+    pub fn lock(start: Start, mut again: impl FnMut() -> bool) -> Result<Self, Error> {
         let uid = rustix::process::geteuid().as_raw();
         let dirs = Layout::create(&start.state_dir, &start.options.socket_dir, uid)?;
         let lock = match start.lock_fd {
@@ -203,9 +204,12 @@ impl Daemon {
                 // While it was passed on, another daemon took this one's place.
                 lock::Attempt::Held(_) => return Err(Error::Stale),
             },
-            None => match Lock::take(&dirs.run)? {
-                lock::Attempt::Taken(lock) => lock,
-                lock::Attempt::Held(owner) => return Err(Error::Locked(owner)),
+            None => loop {
+                match Lock::take(&dirs.run)? {
+                    lock::Attempt::Taken(lock) => break lock,
+                    lock::Attempt::Held(owner) if !again() => return Err(Error::Locked(owner)),
+                    lock::Attempt::Held(_) => {}
+                }
             },
         };
         Ok(Self { start, dirs, lock })
@@ -257,7 +261,7 @@ impl Daemon {
                     Err(upgrade) => Anew::Upgrade(upgrade),
                 }
             }
-            Ok(Ended { stop: Stop::Stale(_), .. }) => return Err(Error::Stale),
+            Ok(Ended { stop: Stop::Stale, .. }) => return Err(Error::Stale),
             Ok(_) => return Ok(End::Stopped),
         };
         Ok(End::Anew { lock: kept, listener: listener.into(), why })

@@ -97,7 +97,7 @@ pub(super) enum Stop {
     /// The journal takes nothing more.
     Poisoned(JournalError),
     /// A newer daemon has the holders.
-    Stale(u64),
+    Stale,
 }
 
 impl Stop {
@@ -363,7 +363,7 @@ impl Sessions {
         if let Some((session, refusal)) = self.registry.failed(lsn, &error) {
             let Some(session) = session else {
                 // The next start raises it.
-                self.stop(Stop::Stale(self.shared.daemon_epoch().0));
+                self.stop(Stop::Stale);
                 return;
             };
             self.feed(session, Input::Refused(refusal));
@@ -386,7 +386,7 @@ impl Sessions {
         let current = self.lock.is_current(&self.shared.dirs.run).unwrap_or(false);
         tracing::error!(code = %abide_wire::Code::StaleDaemon, epoch, current, "a holder knows a newer daemon");
         if !current {
-            self.stop(Stop::Stale(epoch));
+            self.stop(Stop::Stale);
             return;
         }
         let above = recover::next_epoch(self.shared.daemon_epoch(), [DaemonEpoch(epoch)]);

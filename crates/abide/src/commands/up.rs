@@ -53,9 +53,16 @@ pub(crate) fn up(global: &Global, up: &args::Up) -> Outcome {
     }
     let socket = state.join(&options.terminal.socket_dir).join(SOCKET);
     let start = prepare(up, options, state)?;
-    let locked = Daemon::lock(start);
+    // Another daemon that has the lock serves, or will soon, or ends, or hangs.
+    let deadline = Instant::now() + SILENT_TIME;
+    let mut serves = false;
+    let locked = Daemon::lock(start, || {
+        thread::sleep(LOOK_AGAIN);
+        serves = connect(&socket).is_ok();
+        !serves && Instant::now() < deadline
+    });
     let daemon = match locked {
-        Err(daemon::Error::Locked(owner)) => return await_other(&socket, &daemon::Error::Locked(owner)),
+        Err(daemon::Error::Locked(_)) if serves => return already(&socket),
         other => other.map_err(|error| failed(&error))?,
     };
     let inherited = daemon.inherited().clone();
@@ -74,7 +81,7 @@ pub(crate) fn up(global: &Global, up: &args::Up) -> Outcome {
 fn background(state: &Path, options: &Options) -> Outcome {
     let socket = state.join(&options.terminal.socket_dir).join(SOCKET);
     if connect(&socket).is_ok() {
-        return super::printed(writeln!(io::stdout(), "{}", json!({"ready": true, "already": true, "socket": socket})));
+        return already(&socket);
     }
     let line = start_daemon(state).map_err(|error| Failure::system("the daemon", &error))?;
     super::printed(write!(io::stdout(), "{line}"))
@@ -159,22 +166,9 @@ fn be_a_daemon(found: &Inherited, oom_score_adj: i32) {
     let _ = std::fs::write("/proc/self/oom_score_adj", weight.to_string());
 }
 
-/// Another daemon has the lock: it serves, or will soon, or hangs.
-fn await_other(socket: &Path, error: &daemon::Error) -> Outcome {
-    let deadline = Instant::now() + SILENT_TIME;
-    loop {
-        if connect(socket).is_ok() {
-            return super::printed(writeln!(
-                io::stdout(),
-                "{}",
-                json!({"ready": true, "already": true, "socket": socket})
-            ));
-        }
-        if Instant::now() >= deadline {
-            return Err(failed(error));
-        }
-        thread::sleep(LOOK_AGAIN);
-    }
+/// Another daemon serves: that is as good.
+fn already(socket: &Path) -> Outcome {
+    super::printed(writeln!(io::stdout(), "{}", json!({"ready": true, "already": true, "socket": socket})))
 }
 
 fn failed(error: &daemon::Error) -> Failure {
