@@ -54,6 +54,15 @@ pub(super) struct Written {
     pub(super) control: Option<Control>,
 }
 
+impl Written {
+    /// Whether a checkpoint was added with it, rather than moved.
+    fn is_new_checkpoint(&self) -> bool {
+        let is_checkpoint =
+            matches!(self.control, Some(Control::CheckpointInline { .. } | Control::CheckpointAdded { .. }));
+        is_checkpoint && self.header.placement == Placement::First
+    }
+}
+
 /// A batch that is being put together.
 #[derive(Debug)]
 pub(super) struct Draft {
@@ -385,6 +394,10 @@ impl Store {
             });
             out.push(Effect::Wake { log: *id, view });
             self.look_at_length(*id, now);
+        }
+        if !self.trim_wanted.is_empty() && flight.records.iter().any(Written::is_new_checkpoint) {
+            // A base may rest on it: that is looked at now.
+            self.trim_due = Some(now.tick_ms);
         }
         let mut closed = flight.closed;
         closed.unlinked = std::mem::take(&mut self.unlinked);

@@ -99,8 +99,8 @@ impl Sessions {
             pixels: size.pixels,
             env: Created::stores_env(restore).then(|| create.env.clone()),
             clear_env: create.clear_env,
-            retention_bytes: None,
-            retention_age_ms: None,
+            retention_bytes: create.retention_bytes,
+            retention_age_ms: create.retention_age_ms,
             boot_id: self.shared.boot.to_string(),
         });
         let launch = self.shared.prepare(&facts, &create.env, create.login, create.command.as_deref());

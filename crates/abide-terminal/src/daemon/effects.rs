@@ -11,9 +11,9 @@ use super::fail_point;
 use super::hub::Msg;
 use super::link::Link;
 use super::pump;
-use super::screens::Followed;
+use super::screens::{Followed, distance};
 use super::sessions::{Sessions, Waiting, is_fatal};
-use super::shared::{Shared, exit_file, holder_socket, now};
+use super::shared::{exit_file, holder_socket, now};
 use crate::ids::{Incarnation, InputOffset, SessionId};
 use crate::procs;
 use crate::protocol::{
@@ -98,7 +98,8 @@ impl Sessions {
 
     pub(super) fn create_log(&mut self, id: SessionId) {
         let (hub, journal) = (self.hub.clone(), self.shared.journal.clone());
-        let options = Shared::log_options();
+        let Some(entry) = self.entries.get(&id) else { return };
+        let options = log_options(self.shared.retention(&entry.facts().created));
         tokio::spawn(async move {
             let name = store::session_log(id);
             let created = match journal.create_log(&name, options).await {
@@ -133,9 +134,11 @@ impl Sessions {
 
     /// The session has a log: its screen is followed from now on.
     pub(super) fn open_log(&mut self, id: SessionId, log: Log) {
-        let followed = Followed::new(log.clone());
-        self.shared.screens.follow(id, followed.clone());
         if let Some(entry) = self.entries.get_mut(&id) {
+            let retention = self.shared.retention(&entry.facts().created);
+            super::put_right(&log, retention);
+            let followed = Followed::new(log.clone(), distance(retention.bytes_max));
+            self.shared.screens.follow(id, followed.clone());
             entry.log = Some(log);
             entry.followed = Some(followed);
         }
@@ -342,17 +345,15 @@ fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-impl Shared {
-    /// The options of a session's log.
-    fn log_options() -> LogOptions {
-        LogOptions {
-            durability: Durability::Os,
-            retention: Retention { bytes_max: 0, age_ms_max: 0, trim_at_checkpoint: true },
-            checkpoints_max: SCREENS_MAX,
-            on_damage: OnDamage::Serve,
-            essential: false,
-            self_contained: true,
-        }
+/// The options of a session's log.
+fn log_options(retention: Retention) -> LogOptions {
+    LogOptions {
+        durability: Durability::Os,
+        retention,
+        checkpoints_max: SCREENS_MAX,
+        on_damage: OnDamage::Serve,
+        essential: false,
+        self_contained: true,
     }
 }
 

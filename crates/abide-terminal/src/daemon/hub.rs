@@ -129,6 +129,8 @@ pub(super) enum Msg {
     Poisoned(JournalError),
     /// Answers of a session's model to its program's queries.
     Inject(SessionId, Vec<u8>),
+    /// A log got a screen: behind it room can be made.
+    ScreenKept,
     /// Processes of a session that a look at the table found.
     Found(SessionId, Members, Vec<Process>),
     /// The holder of a session is gone, and all of its output up to this offset is taken.

@@ -28,6 +28,7 @@ mod refusing;
 mod registry;
 mod requests;
 mod restore;
+mod room;
 mod screens;
 mod sessions;
 mod shared;
@@ -307,8 +308,8 @@ async fn serve(
     let began = Instant::now();
     let journal = open_journal(&mut start)?;
     let durability = if start.options.journal_sync == Sync::Os { Durability::Os } else { Durability::Always };
-    let registry_log = open_registry(&journal).await?;
-    let table = read_table(&registry_log)?;
+    let registry_log = open_registry(&journal, start.options.events_bytes).await?;
+    let (table, events_bytes) = read_table(&registry_log)?;
 
     let sockets = holder_sockets(&dirs);
     let probes = recovery::probe_all(sockets).await;
@@ -336,7 +337,7 @@ async fn serve(
         inherited: start.inherited,
         screens,
     });
-    let registry = Registry::new(journal.clone(), registry_log, durability);
+    let registry = Registry::new(journal.clone(), registry_log, durability, events_bytes);
     let mut sessions = Sessions::new(shared, hub.clone(), registry, table, lock);
     sessions.recover(probes);
     sessions.report.upgrade = upgrade;
@@ -398,13 +399,17 @@ fn open_journal(start: &mut Start) -> Result<Journal, Error> {
     Ok(journal)
 }
 
-async fn open_registry(journal: &Journal) -> Result<abide_journal::Log, Error> {
+async fn open_registry(journal: &Journal, events_bytes: u64) -> Result<abide_journal::Log, Error> {
+    let retention = Retention { bytes_max: events_bytes, age_ms_max: 0, trim_at_checkpoint: true };
     match journal.log(store::REGISTRY_LOG) {
-        Ok(log) => Ok(log),
+        Ok(log) => {
+            put_right(&log, retention);
+            Ok(log)
+        }
         Err(JournalError::LogNotFound) => {
             let options = LogOptions {
                 durability: Durability::Os,
-                retention: Retention { trim_at_checkpoint: true, ..Retention::default() },
+                retention,
                 on_damage: OnDamage::Serve,
                 essential: true,
                 ..LogOptions::default()
@@ -415,8 +420,15 @@ async fn open_registry(journal: &Journal) -> Result<abide_journal::Log, Error> {
     }
 }
 
-/// The table of the newest checkpoint, and the events behind it.
-fn read_table(log: &abide_journal::Log) -> Result<Table, Error> {
+/// The configuration may have changed since the log was made. Where that cannot be recorded, the next start does.
+fn put_right(log: &abide_journal::Log, retention: Retention) {
+    if log.info().is_ok_and(|info| info.options.retention != retention) {
+        drop(log.set_retention(retention));
+    }
+}
+
+/// The table of the newest checkpoint and the events behind it, and how many bytes these take.
+fn read_table(log: &abide_journal::Log) -> Result<(Table, u64), Error> {
     let (mut table, mut next) = match log.last_checkpoint()? {
         Some(checkpoint) => {
             let bytes = log.open_checkpoint(checkpoint.lsn)?;
@@ -426,15 +438,17 @@ fn read_table(log: &abide_journal::Log) -> Result<Table, Error> {
         }
         None => (Table::default(), log.info()?.base.lsn),
     };
+    let mut events_bytes = 0;
     loop {
         let read = log.read(next, ReadLimit { bytes: 1 << 20, records: 4_096 }, Level::Written)?;
         if read.records.is_empty() {
-            return Ok(table);
+            return Ok((table, events_bytes));
         }
         for record in read.records {
             let number = EventNumber(record.lsn().get());
             next = record.lsn().next();
             if let abide_journal::Content::Data(bytes) = &record.content {
+                events_bytes += bytes.len() as u64;
                 let entry: store::Entry = serde_json::from_slice(bytes).map_err(|_| Error::Registry(number))?;
                 table.apply(number, record.time_us / 1_000, entry)?;
             }
@@ -495,12 +509,8 @@ fn screen_limits(options: &Terminal) -> screens::Limits {
     screens::Limits {
         models_max: options.models_max as usize,
         scrollback_lines_max: options.scrollback_lines_max as usize,
-        distance: SCREEN_DISTANCE,
     }
 }
-
-/// Output between two screens of a session, in bytes.
-const SCREEN_DISTANCE: u64 = 8 << 20;
 
 /// A configured size as this machine counts memory.
 fn bytes(configured: u64) -> usize {

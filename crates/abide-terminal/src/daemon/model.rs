@@ -2,11 +2,12 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use abide_journal::{Content, Level, Log, Lsn, Place, ReadLimit, Record};
+use abide_journal::{Checkpoint, Content, Error, Level, Log, Lsn, Place, ReadLimit, Record};
 use abide_screen::Size;
 use bytes::Bytes;
 
 use super::answers::Answers;
+use super::fail_point;
 use super::screens::{Snapshot, Told};
 use crate::ids::{ByteOffset, Incarnation};
 use crate::seam::seam;
@@ -27,9 +28,10 @@ pub(super) struct Model {
     size: Size,
     incarnation: Incarnation,
     place: Place,
-    since_screen: u64,
-    /// The records at which the engine failed last: the first, and the one behind the last.
-    failed_at: Option<(Lsn, Lsn)>,
+    /// Where the log's newest screen stands.
+    screen_at: Option<Place>,
+    /// Behind the farthest record at which the engine failed.
+    failed_at: Option<Lsn>,
 }
 
 /// Output of records that follow each other.
@@ -48,6 +50,11 @@ impl Run {
 /// The engine panicked.
 struct Failed;
 
+/// The place behind the last record that a screen stands for.
+fn behind(checkpoint: &Checkpoint) -> Place {
+    Place { lsn: checkpoint.lsn.map_or(Lsn::FIRST, Lsn::next), offset: checkpoint.offset }
+}
+
 /// What one step brought.
 pub(super) struct Taken {
     /// There may be more.
@@ -57,33 +64,35 @@ pub(super) struct Taken {
 }
 
 impl Model {
-    /// The newest screen of the log that can be read, or an empty model at the log's base.
+    /// The newest screen of the log, or an empty model at the log's base.
     pub(super) fn build(log: &Log, scrollback_lines_max: usize) -> Self {
-        let newest = log.last_checkpoint().ok().flatten();
-        let restored = newest.and_then(|checkpoint| {
-            let bytes = log.open_checkpoint(checkpoint.lsn).ok()?;
-            let (header, snapshot) = ScreenHeader::read(&bytes)?;
-            let size = Size { cols: header.cols, rows: header.rows };
-            let place = Place { lsn: checkpoint.lsn.map_or(Lsn::FIRST, Lsn::next), offset: checkpoint.offset };
-            let mut model = Self::empty(size, place, scrollback_lines_max);
-            model.incarnation = header.incarnation;
-            model.screen.feed(snapshot).ok()?;
-            model.screen.take_answers();
-            Some(model)
-        });
-        restored.unwrap_or_else(|| {
-            Self::empty(SIZE, log.info().map_or(Place::START, |info| info.base), scrollback_lines_max)
+        Self::of_newest_screen(log, scrollback_lines_max).unwrap_or_else(|| {
+            let base = log.info().map_or(Place::START, |info| info.base);
+            Self::empty(log, SIZE, base, scrollback_lines_max)
         })
     }
 
-    fn empty(size: Size, place: Place, scrollback_lines_max: usize) -> Self {
+    fn of_newest_screen(log: &Log, scrollback_lines_max: usize) -> Option<Self> {
+        let checkpoint = log.last_checkpoint().ok().flatten()?;
+        let bytes = log.open_checkpoint(checkpoint.lsn).ok()?;
+        let (header, snapshot) = ScreenHeader::read(&bytes)?;
+        let size = Size { cols: header.cols, rows: header.rows };
+        let mut model = Self::empty(log, size, behind(&checkpoint), scrollback_lines_max);
+        model.incarnation = header.incarnation;
+        model.feed(snapshot).ok()?;
+        model.screen.take_answers();
+        Some(model)
+    }
+
+    fn empty(log: &Log, size: Size, place: Place, scrollback_lines_max: usize) -> Self {
+        let screen = log.last_checkpoint().ok().flatten();
         Self {
             screen: abide_screen::Model::new(size, scrollback_lines_max),
             scrollback_lines_max,
             size,
             incarnation: Incarnation(1),
             place,
-            since_screen: 0,
+            screen_at: screen.map(|screen| behind(&screen)),
             failed_at: None,
         }
     }
@@ -92,8 +101,9 @@ impl Model {
         self.place
     }
 
+    /// Output that the log has between its newest screen and this model.
     pub(super) fn since_screen(&self) -> u64 {
-        self.since_screen
+        self.place.offset.0.saturating_sub(self.screen_at.map_or(0, |screen| screen.offset.0))
     }
 
     pub(super) fn told(&self) -> Told {
@@ -113,27 +123,37 @@ impl Model {
         self.screen.compact();
     }
 
-    /// Adds a screen to the log, for the last record that was taken in.
-    pub(super) fn save(&mut self, log: &Log) {
+    /// Adds a screen to the log, for the last record that was taken in. Whether there is a new one.
+    pub(super) fn save(&mut self, log: &Log) -> bool {
+        if self.screen_at == Some(self.place) {
+            return false;
+        }
         let snapshot = self.screen.snapshot_within(SCREEN_BYTES_MAX);
         let header = ScreenHeader { cols: self.size.cols, rows: self.size.rows, incarnation: self.incarnation };
         let screen = header.with(&snapshot.bytes);
         match log.add_checkpoint(self.place.last(), screen).wait() {
-            Ok(_) => self.since_screen = 0,
+            Ok(_) => {
+                fail_point::pass("screen_kept");
+                self.screen_at = Some(self.place);
+                true
+            }
             // Without room there will be another occasion; a poisoned journal ends the daemon elsewhere.
-            Err(error) => tracing::debug!(%error, "no screen was kept"),
+            Err(error) => {
+                tracing::debug!(%error, "no screen was kept");
+                false
+            }
         }
     }
 
     /// Reads the next piece of the log and takes it in.
     pub(super) fn take_piece(&mut self, log: &Log, answers: &Mutex<Answers>) -> Taken {
         // Where the engine failed, it is one record at a time, to find which one it is.
-        let careful = self.failed_at.is_some_and(|(_, behind)| self.place.lsn < behind);
+        let careful = self.failed_at.is_some_and(|behind| self.place.lsn < behind);
         let records = if careful { 1 } else { PIECE_RECORDS };
         let limit = ReadLimit { bytes: PIECE_BYTES, records };
-        let Ok(read) = log.read_bytes(self.place.cursor(), limit, Level::Written, true) else {
-            // Damaged, trimmed or dropped: what can be read behind it is the next model's.
-            return Taken { more: false, answers: Vec::new() };
+        let read = match log.read_bytes(self.place.cursor(), limit, Level::Written, true) {
+            Ok(read) => read,
+            Err(error) => return Taken { more: self.pass_over(log, &error), answers: Vec::new() },
         };
         let mut out = Vec::new();
         let mut run = Run::at(self.place);
@@ -159,9 +179,15 @@ impl Model {
         }
         match taken.and_then(|()| self.take_run(&run, answers, &mut out)) {
             Ok(()) => self.place = end,
-            Err(Failed) => self.rebuild(log, run.lsn, end),
+            Err(Failed) => self.mend(log, run.lsn, end),
         }
         Taken { more: !read.records.is_empty(), answers: out }
+    }
+
+    fn feed(&mut self, bytes: &[u8]) -> Result<(), Failed> {
+        #[cfg(test)]
+        failing::now()?;
+        self.screen.feed(bytes).map_err(|_| Failed)
     }
 
     fn take_run(&mut self, run: &Run, answers: &Mutex<Answers>, out: &mut Vec<u8>) -> Result<(), Failed> {
@@ -170,31 +196,58 @@ impl Model {
         let end = ByteOffset(run.offset.0 + run.bytes.len() as u64);
         while at < end {
             let (until, answer) = answers.lock().unwrap_or_else(PoisonError::into_inner).take(at, end);
-            self.screen.feed(&run.bytes[index(at)..index(until)]).map_err(|_| Failed)?;
+            self.feed(&run.bytes[index(at)..index(until)])?;
             let answered = self.screen.take_answers();
             if answer {
                 out.extend_from_slice(&answered);
             }
             at = until;
         }
-        self.since_screen += run.bytes.len() as u64;
         Ok(())
     }
 
-    /// The engine panicked within these records: it is built again from the last screen, and comes to them one by one.
-    /// One at which it fails again is left out, with all that was shown before. The screen is derived, nothing of the
-    /// session is lost with it.
-    fn rebuild(&mut self, log: &Log, from: Lsn, behind: Place) {
-        let again = self.failed_at.is_some_and(|(first, last)| (first..last).contains(&from));
-        tracing::error!(offset = behind.offset.0, again, "the screen model failed");
-        let failed_at = if again { self.failed_at } else { Some((from, behind.lsn)) };
-        *self = if again {
-            let empty = Self::empty(self.size, behind, self.scrollback_lines_max);
-            Self { incarnation: self.incarnation, ..empty }
-        } else {
-            Self::build(log, self.scrollback_lines_max)
+    /// What is next cannot be read: it was trimmed, or is damaged. Whether the model goes on behind it.
+    fn pass_over(&mut self, log: &Log, error: &Error) -> bool {
+        let next = match error {
+            Error::PositionTrimmed { base } => Some(*base),
+            Error::Corrupt(corruption) => corruption.range.as_ref().map(|range| range.behind),
+            _ => None,
         };
+        // A place that was passed over already would be so for ever.
+        let Some(next) = next.filter(|next| next.lsn > self.place.lsn) else { return false };
+        tracing::warn!(%error, offset = next.offset.0, "the screen goes on behind what cannot be read");
+        match Self::of_newest_screen(log, self.scrollback_lines_max) {
+            Some(model) if model.place.lsn >= next.lsn => *self = model,
+            _ => self.begin_afresh(log, next),
+        }
+        true
+    }
+
+    /// The engine panicked within these records: it is built again from the last screen, and comes to them one by one.
+    /// If it fails again before it is behind them, or before there is a screen from behind them, what it fails at is left
+    /// out, with all that was shown before. The screen is derived: nothing of the session is lost with it.
+    fn mend(&mut self, log: &Log, from: Lsn, behind: Place) {
+        let again = self
+            .failed_at
+            .is_some_and(|failed| from < failed || self.screen_at.is_none_or(|screen| screen.lsn < failed));
+        tracing::error!(offset = behind.offset.0, again, "the screen model failed");
+        let failed_at = self.failed_at.max(Some(behind.lsn));
+        let built_again = match self.screen_at {
+            _ if again => None,
+            Some(_) => Self::of_newest_screen(log, self.scrollback_lines_max),
+            None => Some(Self::build(log, self.scrollback_lines_max)),
+        };
+        match built_again {
+            Some(model) => *self = model,
+            None => self.begin_afresh(log, behind),
+        }
         self.failed_at = failed_at;
+    }
+
+    /// An empty model of the same program, at `place`.
+    fn begin_afresh(&mut self, log: &Log, place: Place) {
+        let empty = Self::empty(log, self.size, place, self.scrollback_lines_max);
+        *self = Self { incarnation: self.incarnation, failed_at: self.failed_at, ..empty };
     }
 
     fn take_mark(&mut self, record: &Record, payload: &[u8]) -> Result<(), Failed> {
@@ -206,9 +259,9 @@ impl Model {
             Some(MarkKind::Resized { cols, rows }) => self.resize(cols, rows),
             Some(MarkKind::Restoring { incarnation, code, .. }) => {
                 self.incarnation = incarnation;
-                let drawn = self.screen.feed(&seam(&code, record.time_us / 1_000));
+                let drawn = self.feed(&seam(&code, record.time_us / 1_000));
                 self.screen.take_answers();
-                drawn.map_err(|_| Failed)
+                drawn
             }
             _ => Ok(()),
         }
@@ -217,6 +270,34 @@ impl Model {
     fn resize(&mut self, cols: u16, rows: u16) -> Result<(), Failed> {
         self.size = Size { cols, rows };
         self.screen.resize(cols, rows).map_err(|_| Failed)
+    }
+}
+
+/// An engine that fails at whatever it is fed.
+#[cfg(test)]
+pub(super) mod failing {
+    use std::cell::Cell;
+
+    thread_local! {
+        static ALWAYS: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// While this lives, every engine of this thread is such a one.
+    pub(in crate::daemon) struct Always(());
+
+    pub(in crate::daemon) fn always() -> Always {
+        ALWAYS.set(true);
+        Always(())
+    }
+
+    impl Drop for Always {
+        fn drop(&mut self) {
+            ALWAYS.set(false);
+        }
+    }
+
+    pub(super) fn now() -> Result<(), super::Failed> {
+        if ALWAYS.get() { Err(super::Failed) } else { Ok(()) }
     }
 }
 

@@ -124,6 +124,7 @@ impl Sessions {
             self.decide(id, found.probe);
         }
         self.sweep();
+        self.make_room();
     }
 
     /// Removes the exit records that no session needs: of those that are gone or have ended, and of programs before the

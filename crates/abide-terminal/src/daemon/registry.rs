@@ -62,10 +62,12 @@ pub(super) struct Registry {
     settling: bool,
     /// Not given to the journal yet.
     queued: VecDeque<Transition>,
+    /// Bytes of events since the newest table.
+    since_table: u64,
 }
 
 impl Registry {
-    pub(super) fn new(journal: Journal, log: Log, durability: Durability) -> Self {
+    pub(super) fn new(journal: Journal, log: Log, durability: Durability, since_table: u64) -> Self {
         let next = stream::written(&log).lsn;
         Self {
             journal,
@@ -76,6 +78,7 @@ impl Registry {
             come_back: VecDeque::new(),
             settling: false,
             queued: VecDeque::new(),
+            since_table,
         }
     }
 
@@ -96,7 +99,8 @@ impl Registry {
             && let Some(transition) = self.queued.front()
         {
             // A full queue: what is written next makes room, and wakes the hub.
-            let Ok(ticket) = self.submit(transition) else { break };
+            let Ok((ticket, bytes)) = self.submit(transition) else { break };
+            self.since_table += bytes;
             tickets.push((self.next, ticket));
             let first = self.next;
             self.next = Lsn::new(first.get() + transition.count()).unwrap_or(first);
@@ -107,19 +111,28 @@ impl Registry {
         tickets
     }
 
+    /// Bytes of events since the newest table.
+    pub(super) fn since_table(&self) -> u64 {
+        self.since_table
+    }
+
     /// Adds the table as a checkpoint that stands for all events up to this one. Without it the next start reads more
     /// events; so nobody waits for it.
-    pub(super) fn save(&self, event: EventNumber, table: &Table) {
+    pub(super) fn save(&mut self, event: EventNumber, table: &Table) {
+        self.since_table = 0;
         if let Ok(bytes) = serde_json::to_vec(table) {
             drop(self.log.add_checkpoint(Lsn::new(event.0), bytes));
         }
     }
 
-    fn submit(&self, transition: &Transition) -> Result<Ticket<Vec<Appended>>, Error> {
-        let mut entries = Vec::new();
+    /// Gives a transition to the journal; the ticket, and the bytes of its events.
+    fn submit(&self, transition: &Transition) -> Result<(Ticket<Vec<Appended>>, u64), Error> {
+        let (mut entries, mut bytes) = (Vec::new(), 0);
         for (number, (event, mark)) in (self.next.get()..).zip(transition.unit.iter()) {
             let entry = store::Entry { event: event.clone(), session: transition.session };
-            entries.push((self.log.clone(), Entry::data(0, json(&entry))));
+            let entry = json(&entry);
+            bytes += entry.len() as u64;
+            entries.push((self.log.clone(), Entry::data(0, entry)));
             if let (Some(log), Some(kind)) = (&transition.log, mark) {
                 let mark = Mark { kind: kind.clone(), event: Some(EventNumber(number)) };
                 entries.push((log.clone(), Entry::mark(mark.tag(), mark.payload().unwrap_or_default())));
@@ -129,7 +142,8 @@ impl Registry {
             Event::Resized { .. } => self.durability.min(Durability::Interval),
             _ => self.durability,
         };
-        self.journal.try_append_batch(entries, AppendOptions::at(durability).expect(Expect::Lsn(self.next)))
+        let options = AppendOptions::at(durability).expect(Expect::Lsn(self.next));
+        Ok((self.journal.try_append_batch(entries, options)?, bytes))
     }
 
     /// What was written since the last call, in order.

@@ -40,9 +40,14 @@ pub(super) struct Snapshot {
 pub(super) struct Limits {
     pub(super) models_max: usize,
     pub(super) scrollback_lines_max: usize,
-    /// Output between two screens of a session, in bytes.
-    pub(super) distance: u64,
 }
+
+/// Output between two screens of a session whose log keeps this much, in bytes.
+pub(super) fn distance(retention_bytes: u64) -> u64 {
+    (retention_bytes / 8).max(DISTANCE_MIN)
+}
+
+const DISTANCE_MIN: u64 = 8 << 20;
 
 /// What the worker shares with the rest of the daemon for one session.
 #[derive(Debug, Clone)]
@@ -57,6 +62,8 @@ pub(super) struct Followed {
     pending: Arc<AtomicBool>,
     /// What the program said of itself.
     told: Arc<Mutex<Told>>,
+    /// Output between two screens, in bytes.
+    distance: u64,
 }
 
 /// Title and working directory as the program reported them.
@@ -67,7 +74,7 @@ pub(super) struct Told {
 }
 
 impl Followed {
-    pub(super) fn new(log: Log) -> Self {
+    pub(super) fn new(log: Log, distance: u64) -> Self {
         let end = stream::written(&log).offset.0;
         Self {
             log,
@@ -76,6 +83,7 @@ impl Followed {
             moved: Arc::default(),
             pending: Arc::default(),
             told: Arc::default(),
+            distance,
         }
     }
 
@@ -249,10 +257,13 @@ impl Worker {
             }
             self.make_room(id);
             let Some(session) = self.sessions.get_mut(&id) else { continue };
-            let answers = session.step(&self.limits);
+            let (answers, kept) = session.step(&self.limits);
+            // A full hub drops these: a query stays unanswered, and room is looked for after the next screen.
             if !answers.is_empty() {
-                // Nobody waits for these: a full hub drops them, and the query stays unanswered.
                 let _ = self.hub.try_tell(Msg::Inject(id, answers));
+            }
+            if kept {
+                let _ = self.hub.try_tell(Msg::ScreenKept);
             }
         }
     }
@@ -292,8 +303,9 @@ impl Session {
         }
     }
 
-    /// Takes one piece of output in; the answers to queries in it that fall to the model.
-    fn step(&mut self, limits: &Limits) -> Vec<u8> {
+    /// Takes one piece of output in. Returns the answers to queries in it that fall to the model, and whether the log got a
+    /// screen.
+    fn step(&mut self, limits: &Limits) -> (Vec<u8>, bool) {
         self.used = Instant::now();
         self.due = None;
         self.compact = false;
@@ -306,13 +318,10 @@ impl Session {
         let mut told = self.followed.told.lock().unwrap_or_else(PoisonError::into_inner);
         *told = model.told();
         drop(told);
-        if model.since_screen() >= limits.distance {
-            model.save(&self.followed.log);
-        }
+        let keep = model.since_screen() >= self.followed.distance || !taken.more && std::mem::take(&mut self.keep);
+        let kept = keep && model.save(&self.followed.log);
         if taken.more {
             self.due = Some(self.used);
-        } else if std::mem::take(&mut self.keep) {
-            model.save(&self.followed.log);
         }
         let place = model.place();
         let (ready, waiting) =
@@ -322,7 +331,7 @@ impl Session {
         for (_, lines, reply) in ready {
             let _ = reply.send(model.snapshot(lines));
         }
-        taken.answers
+        (taken.answers, kept)
     }
 
     fn drop_model(&mut self) {
@@ -336,3 +345,6 @@ impl Session {
 
 /// Output that is worth a screen when its model is dropped, in bytes.
 const WORTH_A_SCREEN: u64 = 256 << 10;
+
+#[cfg(test)]
+mod a_trimmed_log_begins_with_a_screen;

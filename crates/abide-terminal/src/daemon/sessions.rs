@@ -35,9 +35,6 @@ use crate::session::{Asker, Input, Op, Session, Size, StreamId, Unit};
 use crate::store::{Event, Facts, Table, Tombstone};
 use crate::stream;
 
-/// Events between two checkpoints of the table.
-const TABLE_EVENTS: u64 = 10_000;
-
 /// Input counts are told this long after input that was not told of, in milliseconds.
 const APPLIED_MS: u64 = 100;
 
@@ -84,6 +81,8 @@ pub(super) struct Sessions {
     table_event: EventNumber,
     next_asker: u64,
     pub(super) next_stream: u64,
+    /// When the next session that has ended is to go.
+    pub(super) expires_at: Option<u64>,
     end: Option<Stop>,
 }
 
@@ -233,6 +232,7 @@ impl Sessions {
             table_event: EventNumber(0),
             next_asker: 0,
             next_stream: 0,
+            expires_at: None,
             end: None,
             shared,
         };
@@ -265,7 +265,7 @@ impl Sessions {
         let mut space = self.shared.journal.space();
         loop {
             self.append();
-            if self.last_event.0 - self.table_event.0 >= TABLE_EVENTS {
+            if self.registry.since_table() >= self.shared.options.events_bytes / 8 {
                 self.save_table();
             }
             if self.terminating && self.entries.values().all(|entry| entry.core.is_over()) {
@@ -278,7 +278,7 @@ impl Sessions {
                 self.say_goodbye(&end);
                 return (end, self.lock);
             }
-            let timer = self.timers.first().map(|(due, _)| *due);
+            let timer = self.timers.first().map(|(due, _)| *due).into_iter().chain(self.expires_at).min();
             tokio::select! {
                 message = messages.recv() => {
                     let Some(message) = message else { return (Stop::Asked, self.lock) };
@@ -342,6 +342,9 @@ impl Sessions {
                 self.feed(session, Input::Written(written.first, written.at));
                 if written.events.iter().any(|event| matches!(*event, "recovered" | "restoring")) {
                     self.report_outcome(session);
+                }
+                if written.events.contains(&"finalized") {
+                    self.make_room();
                 }
             }
             self.durable_due.push_back((written.last, written.session));
@@ -433,6 +436,9 @@ impl Sessions {
             self.look_at_input(id);
             self.feed(id, Input::Timeout);
         }
+        if self.expires_at.is_some_and(|due| due <= now) {
+            self.make_room();
+        }
     }
 
     fn take(&mut self, message: Msg) {
@@ -461,6 +467,7 @@ impl Sessions {
                     link.inject(&answers);
                 }
             }
+            Msg::ScreenKept => self.make_room(),
             Msg::Found(id, members, found) => {
                 if let Some(entry) = self.entries.get_mut(&id) {
                     entry.members = Some(members);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use abide_holder::{BootId, Inherited, Paths, Spec};
-use abide_journal::{Durability, Journal, Level};
+use abide_journal::{Durability, Journal, Level, Retention};
 use abide_wire::Code;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -18,7 +18,7 @@ use crate::program::{self, Account, Environment, EnvironmentError, Failure, Prog
 use crate::protocol::RecoveryReport;
 use crate::record::RestoreAs;
 use crate::session::{Limits, Now};
-use crate::store::Facts;
+use crate::store::{Created, Facts};
 
 /// The daemon's fixed surroundings.
 pub(super) struct Shared {
@@ -85,6 +85,15 @@ impl Shared {
             Sync::Os => Durability::Os,
             Sync::Interval => Durability::Interval,
             Sync::Always => Durability::Always,
+        }
+    }
+
+    /// How much of a session's output is kept.
+    pub(super) fn retention(&self, created: &Created) -> Retention {
+        Retention {
+            bytes_max: created.retention_bytes.unwrap_or(self.options.retention_bytes),
+            age_ms_max: created.retention_age_ms.unwrap_or(self.options.retention_age_ms),
+            trim_at_checkpoint: true,
         }
     }
 

@@ -14,6 +14,7 @@ use crate::recover::Orphans;
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
+const DAY_MS: u64 = 24 * 3_600_000;
 /// The greatest whole number that every reader of JSON keeps exact.
 const NUMBER_MAX: i64 = (1 << 53) - 1;
 
@@ -96,6 +97,21 @@ table! {
     kill_grace_ms: u64 = 5_000, in 0, 60_000;
     /// Time in milliseconds for which output is awaited after a program's end.
     drain_ms_max: u64 = 2_000, in 0, 600_000;
+    /// Bytes of output that a session keeps at least, counted as the journal does (payload and 56 a record), if its create
+    /// does not say. What is older goes, up to a screen.
+    retention_bytes: u64 = 64 * MIB, in KIB, NUMBER_MAX;
+    /// Time in milliseconds for which output is kept, if its create does not say; 0 for no limit. What is older goes, as
+    /// beyond `retention_bytes`.
+    retention_age_ms: u64 = 0, in 0, NUMBER_MAX;
+    /// Bytes of output that all sessions keep together: beyond it sessions that have ended are removed, oldest first, then
+    /// the longest logs are cut.
+    output_bytes_max: u64 = 8 * GIB, in MIB, NUMBER_MAX;
+    /// Time in milliseconds after which a session that has ended is removed.
+    finalized_keep_ms: u64 = 7 * DAY_MS, in 0, NUMBER_MAX;
+    /// Sessions that have ended and are kept; beyond it the oldest is removed.
+    finalized_sessions_max: u32 = 1_000, in 0, 100_000;
+    /// Bytes of events that are kept.
+    events_bytes: u64 = 32 * MIB, in 64 * KIB, NUMBER_MAX;
     /// What output and events are safe from when they are acknowledged: `os` (the death of any process), `interval`
     /// (also a power cut, but for the last `journal.sync_interval_ms`), `always` (a power cut too).
     journal_sync as "journal.sync": Sync = Sync::Interval;

@@ -186,6 +186,12 @@ pub struct Create {
     /// Whether the client owns it from the start.
     #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
     pub own: bool,
+    /// Most bytes of output to keep, payload and 56 a record; absent: as configured.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "fields::retention")]
+    pub retention_bytes: Option<u64>,
+    /// How long to keep output, in milliseconds; absent: as configured.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "fields::retention")]
+    pub retention_age_ms: Option<u64>,
     /// The caller's labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "fields::labels")]
     pub labels: BTreeMap<String, String>,
@@ -210,6 +216,8 @@ impl Create {
             restore: None,
             takeover: None,
             own: true,
+            retention_bytes: None,
+            retention_age_ms: None,
             labels: BTreeMap::new(),
         }
     }

@@ -232,6 +232,11 @@ pub(super) fn integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
     ranged(deserializer, 0, INTEGER_MAX).map(Some)
 }
 
+/// How much is kept, in bytes or milliseconds.
+pub(super) fn retention<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    ranged(deserializer, 1, INTEGER_MAX).map(Some)
+}
+
 /// An output offset.
 pub(super) fn offset<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ByteOffset, D::Error> {
     ranged(deserializer, 0, INTEGER_MAX).map(ByteOffset)

@@ -276,6 +276,7 @@ impl Session {
             Input::Holder(event) => self.holder_event(now, &event, out),
             Input::Drained { head, end } => self.output_taken(now, head, end, out),
             Input::Recovered(outcome, code) => self.recovered(now, outcome, code, out),
+            Input::Expired(cause) => self.expire(cause, out),
             Input::RestorePrepared(prepared) => self.restore_prepared(prepared, out),
             // Handled before they could be deferred.
             Input::Written(..)

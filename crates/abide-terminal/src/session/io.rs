@@ -137,6 +137,8 @@ pub enum Input {
     Space,
     /// The processes that [`Output::FindProcesses`] asked for.
     Found(Vec<Process>),
+    /// It has ended, and is kept no longer: `expired`, or `disk`.
+    Expired(&'static str),
     /// What the start of this daemon found of it: outcome and failure code. It comes before anything else.
     Recovered(&'static str, Option<&'static str>),
     /// A point in time that [`Session::poll_timeout`](super::Session::poll_timeout) named may have come.

@@ -366,4 +366,11 @@ impl Session {
         self.propose(Event::Removed { cause: "request".to_owned() }, None, Then::Removed(asker), out);
         Ok(())
     }
+
+    /// A session that has ended goes, unless a restore or a request came first.
+    pub(super) fn expire(&mut self, cause: &str, out: &mut Vec<Output>) {
+        if self.facts.state() == State::Finalized && self.removed_at.is_none() {
+            self.propose(Event::Removed { cause: cause.to_owned() }, None, Then::Removed(None), out);
+        }
+    }
 }

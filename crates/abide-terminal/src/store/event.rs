@@ -171,7 +171,7 @@ pub struct Created {
     /// Most bytes of output to keep, counted as the journal does; absent: the configured default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention_bytes: Option<u64>,
-    /// How long to keep output; absent: for ever.
+    /// How long to keep output, in milliseconds; absent: the configured default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention_age_ms: Option<u64>,
     /// The boot in which its present incarnation was accepted, 32 hex digits.

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use crate::harness::{BEGINNING, Lines, Place, SOON, ends_within};
 
 /// Steps of a daemon's life, in the order in which a session's whole life passes them.
-const STEPS: [&str; 22] = [
+const STEPS: [&str; 23] = [
     "probed",
     "boot_recorded",
     "created_recorded",
@@ -30,6 +30,7 @@ const STEPS: [&str; 22] = [
     "ended_told",
     "exited_recorded",
     "finalized_recorded",
+    "screen_kept",
     "collect_queued",
     "holder_gone",
     "removed_recorded",

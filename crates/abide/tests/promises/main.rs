@@ -13,6 +13,7 @@ mod a_daemon_killed_under_a_window_is_not_noticed;
 mod a_failed_sync_is_a_pause;
 mod a_full_store_stops_programs_and_loses_nothing;
 mod a_killed_session_leaves_nothing_behind;
+mod a_long_session_keeps_its_end;
 mod a_lost_holder_is_named;
 mod a_lost_program_is_restored;
 mod a_machine_at_its_limits_is_named;

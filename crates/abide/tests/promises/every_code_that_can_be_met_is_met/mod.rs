@@ -14,8 +14,7 @@ use serde_json::Value;
 use crate::harness::Place;
 
 /// Codes that nobody can meet from outside, and why.
-const UNMET: [(Code, &str); 4] = [
-    (Code::OffsetTrimmed, "nothing is trimmed yet"),
+const UNMET: [(Code, &str); 3] = [
     (
         Code::SlowSubscriber,
         "one that takes no byte takes no reason: its connection is closed; other policies are not there",

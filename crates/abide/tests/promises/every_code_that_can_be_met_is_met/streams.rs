@@ -52,6 +52,15 @@ pub(super) fn meet(met: &mut Met) {
         r#"{"type":"attach","id":"1","session":"s","on_lag":"follow","from":{"offset":9999},"mode":"observer"}"#;
     met.by(Code::OffsetAhead, &ahead.ask(beyond));
 
+    // Twice what lies between two screens.
+    let create = r#"{"type":"create","id":"1","name":"long","retention_bytes":1,"cols":80,"rows":24,"command":"seq","#;
+    let mut creator = Peer::greeted(&place, &hello("ada", "control"));
+    assert_eq!(creator.ask(&format!("{create}\"args\":[\"2200000\"]}}"))["type"], "ok");
+    place.wait_trimmed("long", 0);
+    let mut late = Peer::greeted(&place, &hello("bob", "stream"));
+    let gone = r#"{"type":"attach","id":"1","session":"long","on_lag":"follow","from":{"offset":0},"mode":"observer"}"#;
+    met.by(Code::OffsetTrimmed, &late.ask(gone));
+
     let (mut last, _) = attach(&place, "bob", "observer", "");
     place.ok(&["stop"]);
     met.by(Code::DaemonStopping, &next(&mut last, "detached"));

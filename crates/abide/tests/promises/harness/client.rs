@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::SOON;
 use super::place::{ABIDE, Place};
+use super::process::wait_in;
 
 /// The first byte of a session's output.
 pub(crate) const BEGINNING: StartAt = StartAt::Offset { offset: ByteOffset(0), epoch: None };
@@ -106,6 +107,14 @@ impl Place {
             _ => None,
         });
         found.unwrap_or_else(|| panic!("session {session} ended without {what}"))
+    }
+
+    /// Waits until a session's output is kept from behind this offset on; its record then.
+    #[track_caller]
+    pub(crate) fn wait_trimmed(&self, session: &str, beyond: u64) -> Record {
+        wait_in(&self.segments(), "the output is trimmed", || {
+            Some(self.record(session)).filter(|record| record.base_offset.0 > beyond)
+        })
     }
 
     /// Waits until a session has ended for good; its record then.

@@ -132,6 +132,11 @@ impl Place {
         serde_json::from_str(&self.ok(&["ls", "-a", "-o", "json"])).unwrap()
     }
 
+    /// Where the store has its records: files here change with each append.
+    pub(crate) fn segments(&self) -> PathBuf {
+        self.state().join("journal/segments")
+    }
+
     /// What the daemon wrote to its log.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.state().join("daemon.log")).unwrap_or_default()
