@@ -1,5 +1,5 @@
 //! What a terminal session costs, beside other systems in the same run: throughput to one attached, fast client, and
-//! the echo of keystrokes.
+//! the echo of keystrokes; and what many sessions cost at rest.
 //!
 //! Each system runs the same program (this binary's own `program`) and is read by the same loop: a PTY is opened, the
 //! system's attach client is started in it, and its output is drained. The bare PTY, the physical limit, has the program
@@ -8,6 +8,7 @@
 
 mod drain;
 mod echo;
+mod fleet;
 mod machine;
 mod payload;
 mod program;
@@ -28,7 +29,7 @@ use crate::report::Report;
 use crate::system::{Setup, System};
 
 #[derive(Parser)]
-#[command(about = "Throughput and keystroke echo of terminal sessions, side by side")]
+#[command(about = "Throughput, keystroke echo and fleets of terminal sessions, side by side")]
 struct Args {
     #[command(subcommand)]
     command: Command,
@@ -53,6 +54,8 @@ enum Bench {
     Throughput,
     /// B3: from a typed byte to its echo
     Echo,
+    /// B5, B7 and B9: memory, what wakes up, and what a killed server leaves, of many sessions
+    Fleet,
 }
 
 #[derive(clap::Args)]
@@ -67,7 +70,7 @@ struct RunArgs {
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
     /// What to measure
-    #[arg(long, value_delimiter = ',', default_values = ["throughput", "echo"])]
+    #[arg(long, value_delimiter = ',', default_values = ["throughput", "echo", "fleet"])]
     only: Vec<Bench>,
     /// Which systems, in this order in each round
     #[arg(long, value_delimiter = ',', default_values = ["bare", "dtach", "tmux", "abide"])]
@@ -132,6 +135,19 @@ fn run(args: &RunArgs) -> anyhow::Result<()> {
                 }
             }
             report.print_echo(case, args.profile);
+            report.write(&out)?;
+        }
+    }
+    if args.only.contains(&Bench::Fleet) {
+        // There is nothing that a bare PTY could hold many of.
+        let systems: Vec<System> = args.systems.iter().copied().filter(|system| *system != System::Bare).collect();
+        for case in fleet::Case::all(args.scale) {
+            for round in 1..=args.rounds {
+                for &system in &systems {
+                    report.fleet(round, fleet::measure(&setup, system, case));
+                }
+            }
+            report.print_fleet(case);
             report.write(&out)?;
         }
     }

@@ -30,6 +30,8 @@ pub(crate) enum Kind {
     EchoRaw,
     /// Print until killed, at once; the pid goes to a file
     Flood { pid_file: PathBuf },
+    /// Print 1 KiB and wait; then the pid goes to a file
+    Small { pid_file: PathBuf },
 }
 
 pub(crate) fn run(kind: &Kind) -> anyhow::Result<()> {
@@ -38,6 +40,7 @@ pub(crate) fn run(kind: &Kind) -> anyhow::Result<()> {
         Kind::EchoKernel => echo_kernel(),
         Kind::EchoRaw => echo_raw(),
         Kind::Flood { pid_file } => flood(pid_file),
+        Kind::Small { pid_file } => small(pid_file),
     }
 }
 
@@ -90,6 +93,15 @@ fn flood(pid_file: &PathBuf) -> anyhow::Result<()> {
     while started.elapsed() < RUN_MAX {
         write_all(&mut out, &payload.block)?;
     }
+    Ok(())
+}
+
+fn small(pid_file: &PathBuf) -> anyhow::Result<()> {
+    for line in 0..16 {
+        println!("{line:062}");
+    }
+    std::fs::write(pid_file, std::process::id().to_string())?;
+    while read_byte().is_ok() {}
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use crate::machine::Machine;
 use crate::system::System;
 use crate::throughput::Measured;
 use crate::usage::Usage;
-use crate::{echo, throughput};
+use crate::{echo, fleet, throughput};
 
 #[derive(Serialize)]
 struct Numbered<Run> {
@@ -24,12 +24,13 @@ pub(crate) struct Report {
     machine: Machine,
     throughput: Vec<Numbered<throughput::Run>>,
     echo: Vec<Numbered<echo::Run>>,
+    fleet: Vec<Numbered<fleet::Run>>,
 }
 
 impl Report {
     pub(crate) fn new(machine: Machine) -> Self {
         println!("{}\n", machine.line());
-        Self { machine, throughput: Vec::new(), echo: Vec::new() }
+        Self { machine, throughput: Vec::new(), echo: Vec::new(), fleet: Vec::new() }
     }
 
     pub(crate) fn throughput(&mut self, round: u32, run: throughput::Run) {
@@ -48,6 +49,73 @@ impl Report {
             Err(error) => eprintln!("{round} {what}: {error}"),
         }
         self.echo.push(Numbered { round, run });
+    }
+
+    pub(crate) fn fleet(&mut self, round: u32, run: fleet::Run) {
+        let what = format!("{} sessions, {}", run.case.sessions, run.system.name());
+        match &run.outcome {
+            Ok(fleet::Measured::Rest { kib_each, switches_per_second, .. }) => {
+                eprintln!("{round} {what}: {kib_each:.0} KiB each, {switches_per_second:.1} switches/s");
+            }
+            Ok(fleet::Measured::Kill { alive, recovered_ms }) => {
+                eprintln!("{round} {what}: {alive} alive after a kill, recovered in {recovered_ms:.0?} ms");
+            }
+            Err(error) => eprintln!("{round} {what}: {error}"),
+        }
+        self.fleet.push(Numbered { round, run });
+    }
+
+    pub(crate) fn print_fleet(&self, case: fleet::Case) {
+        let runs: Vec<_> = self.fleet.iter().map(|numbered| &numbered.run).filter(|run| run.case == case).collect();
+        let of = |system, value: &dyn Fn(&fleet::Measured) -> Option<f64>| {
+            let runs = runs.iter().filter(|run| run.system == system);
+            median(runs.filter_map(|run| value(run.outcome.as_ref().ok()?)))
+        };
+        let systems = order(runs.iter().map(|run| run.system));
+        match case.kind {
+            fleet::Kind::Rest => {
+                println!("## {} sessions at rest\n", case.sessions);
+                println!("| system | KiB each | abide ÷ it | switches/s of all | CPU ms/s of all |");
+                println!("| --- | --- | --- | --- | --- |");
+                for system in systems {
+                    let of = |system, field: fn(f64, f64, f64) -> f64| {
+                        of(system, &|measured| match *measured {
+                            fleet::Measured::Rest { kib_each, switches_per_second, cpu_ms_per_second } => {
+                                Some(field(kib_each, switches_per_second, cpu_ms_per_second))
+                            }
+                            fleet::Measured::Kill { .. } => None,
+                        })
+                    };
+                    let kib = |system| of(system, |kib, _, _| kib);
+                    println!(
+                        "| {} | {:.0} | {:.2} | {:.1} | {:.2} |",
+                        system.name(),
+                        kib(system),
+                        kib(System::Abide) / kib(system),
+                        of(system, |_, switches, _| switches),
+                        of(system, |_, _, cpu| cpu),
+                    );
+                }
+            }
+            fleet::Kind::Kill => {
+                println!("## {} sessions when the server is killed\n", case.sessions);
+                println!("| system | programs alive after it | ms to the last session served again |");
+                println!("| --- | --- | --- |");
+                for system in systems {
+                    let alive = of(system, &|measured| match measured {
+                        fleet::Measured::Kill { alive, .. } => Some(*alive as f64),
+                        fleet::Measured::Rest { .. } => None,
+                    });
+                    let recovered = of(system, &|measured| match measured {
+                        fleet::Measured::Kill { recovered_ms, .. } => *recovered_ms,
+                        fleet::Measured::Rest { .. } => None,
+                    });
+                    let recovered = if recovered.is_nan() { "–".to_owned() } else { format!("{recovered:.0}") };
+                    println!("| {} | {alive:.0} | {recovered} |", system.name());
+                }
+            }
+        }
+        println!();
     }
 
     pub(crate) fn print_throughput(&self, case: throughput::Case, profile: bool) {
@@ -165,7 +233,8 @@ impl Report {
         self.write(file)?;
         println!("raw numbers: {}", file.display());
         let failed = self.throughput.iter().filter(|numbered| numbered.run.outcome.is_err()).count()
-            + self.echo.iter().filter(|numbered| numbered.run.outcome.is_err()).count();
+            + self.echo.iter().filter(|numbered| numbered.run.outcome.is_err()).count()
+            + self.fleet.iter().filter(|numbered| numbered.run.outcome.is_err()).count();
         if failed > 0 {
             bail!("{failed} measurements failed");
         }
@@ -220,10 +289,11 @@ fn lines(reports: &[serde_json::Value]) -> anyhow::Result<String> {
     let mut all = Vec::new();
     for report in reports {
         all.push(format!(
-            "{{\"machine\":{},\n\"throughput\":[\n{}],\n\"echo\":[\n{}]}}",
+            "{{\"machine\":{},\n\"throughput\":[\n{}],\n\"echo\":[\n{}],\n\"fleet\":[\n{}]}}",
             report["machine"],
             list(&report["throughput"])?,
-            list(&report["echo"])?
+            list(&report["echo"])?,
+            list(&report["fleet"])?
         ));
     }
     Ok(format!("[{}]\n", all.join(",\n")))

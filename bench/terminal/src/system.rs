@@ -59,6 +59,8 @@ pub(crate) struct Instance<'a> {
     system: System,
     directory: PathBuf,
     flood: Option<Flood>,
+    /// Programs of sessions that nobody is attached to.
+    programs: Vec<u32>,
 }
 
 struct Flood {
@@ -71,7 +73,7 @@ impl<'a> Instance<'a> {
     pub(crate) fn new(setup: &'a Setup, system: System) -> anyhow::Result<Self> {
         let directory = std::env::temp_dir().join(format!("bench-terminal.{}", std::process::id()));
         std::fs::create_dir_all(&directory)?;
-        Ok(Self { setup, system, directory, flood: None })
+        Ok(Self { setup, system, directory, flood: None, programs: Vec::new() })
     }
 
     /// Starts a session that runs this binary's `program` with `args`, attached in a new PTY.
@@ -111,30 +113,7 @@ impl<'a> Instance<'a> {
     pub(crate) fn start_flood(&mut self) -> anyhow::Result<()> {
         let pid_file = self.directory.join("flood.pid");
         let _ = std::fs::remove_file(&pid_file);
-        let session = self.directory.join("flood");
-        let mut command = match self.system {
-            System::Bare => self.command(&self.setup.program),
-            System::Dtach => {
-                let mut command = self.command("dtach");
-                command.arg("-n").arg(session).args(["-z", "-r", "none"]).arg(&self.setup.program);
-                command
-            }
-            System::Abduco => {
-                let mut command = self.command("abduco");
-                command.arg("-n").arg(session).arg(&self.setup.program);
-                command
-            }
-            System::Tmux => {
-                let mut command = self.tmux_new("flood");
-                command.arg(&self.setup.program);
-                command
-            }
-            System::Abide => {
-                let mut command = self.command(&self.setup.abide);
-                command.args(["run", "-d", "--name", "flood", "--"]).arg(&self.setup.program);
-                command
-            }
-        };
+        let mut command = self.detached("flood");
         command.args(["program", "flood"]).arg(&pid_file);
         let terminal = if self.system == System::Bare {
             Some(Terminal::spawn(command)?)
@@ -151,6 +130,81 @@ impl<'a> Instance<'a> {
         Ok(())
     }
 
+    /// Starts sessions that nobody is attached to, each with a program that prints 1 KiB and waits.
+    pub(crate) fn start_many(&mut self, sessions: usize) -> anyhow::Result<&[u32]> {
+        for number in 0..sessions {
+            let name = format!("s{number}");
+            let pid_file = self.directory.join(format!("{name}.pid"));
+            let mut command = self.detached(&name);
+            command.args(["program", "small"]).arg(&pid_file);
+            succeed(command)?;
+            self.programs.push(wait_pid(&pid_file)?);
+        }
+        Ok(&self.programs)
+    }
+
+    /// The processes that hold the sessions of [`Self::start_many`].
+    pub(crate) fn carriers(&self) -> anyhow::Result<Vec<u32>> {
+        let mut all: Vec<u32> = self.programs.iter().map(|&program| parent(program)).collect::<Result<_, _>>()?;
+        all.sort_unstable();
+        all.dedup();
+        if self.system == System::Abide {
+            all.push(self.daemon()?);
+        }
+        Ok(all)
+    }
+
+    /// What serves the clients: for dtach and abduco the process of each session.
+    pub(crate) fn servers(&self) -> anyhow::Result<Vec<u32>> {
+        if self.system == System::Abide { Ok(vec![self.daemon()?]) } else { self.carriers() }
+    }
+
+    /// Starts the daemon again; its log from then on.
+    pub(crate) fn start_again(&self) -> anyhow::Result<()> {
+        let mut command = self.command(&self.setup.abide);
+        command.arg("up").env("ABIDE_LOG", "abide_terminal=debug");
+        succeed(command)
+    }
+
+    /// What the daemon wrote to its log.
+    pub(crate) fn log(&self) -> anyhow::Result<String> {
+        Ok(std::fs::read_to_string(self.directory.join("abide/daemon.log"))?)
+    }
+
+    fn daemon(&self) -> anyhow::Result<u32> {
+        let lock = std::fs::read(self.directory.join("abide/run/daemon.lock"))?;
+        let lock: serde_json::Value = serde_json::from_slice(&lock)?;
+        lock["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).context("daemon.lock has no pid")
+    }
+
+    /// Starts a session of this name that nobody is attached to; what it runs is to be added.
+    fn detached(&self, name: &str) -> Command {
+        let session = self.directory.join(name);
+        match self.system {
+            System::Bare => self.command(&self.setup.program),
+            System::Dtach => {
+                let mut command = self.command("dtach");
+                command.arg("-n").arg(session).args(["-z", "-r", "none"]).arg(&self.setup.program);
+                command
+            }
+            System::Abduco => {
+                let mut command = self.command("abduco");
+                command.arg("-n").arg(session).arg(&self.setup.program);
+                command
+            }
+            System::Tmux => {
+                let mut command = self.tmux_new(name);
+                command.arg(&self.setup.program);
+                command
+            }
+            System::Abide => {
+                let mut command = self.command(&self.setup.abide);
+                command.args(["run", "-d", "--name", name, "--"]).arg(&self.setup.program);
+                command
+            }
+        }
+    }
+
     /// The flooding program, if there is one.
     pub(crate) fn flood_pid(&self) -> Option<u32> {
         self.flood.as_ref().map(|flood| flood.pid)
@@ -163,10 +217,7 @@ impl<'a> Instance<'a> {
             all.push((if self.system == System::Tmux { "server" } else { "holder" }, parent(program)?));
         }
         if self.system == System::Abide {
-            let lock = std::fs::read(self.directory.join("abide/run/daemon.lock"))?;
-            let lock: serde_json::Value = serde_json::from_slice(&lock)?;
-            let pid = lock["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).context("daemon.lock has no pid")?;
-            all.push(("daemon", pid));
+            all.push(("daemon", self.daemon()?));
         }
         if self.system != System::Bare {
             all.push(("client", client));
@@ -211,10 +262,11 @@ impl<'a> Instance<'a> {
 
 impl Drop for Instance<'_> {
     fn drop(&mut self) {
+        for &program in &self.programs {
+            kill(program);
+        }
         if let Some(flood) = self.flood.take() {
-            if let Some(pid) = i32::try_from(flood.pid).ok().and_then(Pid::from_raw) {
-                let _ = rustix::process::kill_process(pid, Signal::KILL);
-            }
+            kill(flood.pid);
             if let Some((terminal, thread)) = flood.reader {
                 drop(terminal);
                 let _ = thread.join();
@@ -242,6 +294,12 @@ impl Drop for Instance<'_> {
     }
 }
 
+pub(crate) fn kill(pid: u32) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = rustix::process::kill_process(pid, Signal::KILL);
+    }
+}
+
 fn succeed(mut command: Command) -> anyhow::Result<()> {
     let out = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {command:?}"))?;
     if !out.status.success() {
@@ -257,7 +315,7 @@ fn wait_pid(file: &Path) -> anyhow::Result<u32> {
             return Ok(pid);
         }
         if Instant::now() > deadline {
-            bail!("the flooding program did not start");
+            bail!("the program did not start");
         }
         std::thread::sleep(Duration::from_millis(10));
     }

@@ -76,9 +76,6 @@ pub(crate) enum Command {
     /// Look at the journal of a daemon that does not run
     #[command(after_help = "Example: abide journal ls")]
     Journal(Journal),
-    /// Own a pseudo-terminal; started by the daemon
-    #[command(hide = true)]
-    Hold,
     /// Print a completion script for a shell
     #[command(after_help = "Example: abide completions bash > ~/.local/share/bash-completion/completions/abide")]
     Completions {

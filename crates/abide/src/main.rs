@@ -18,6 +18,10 @@ use failure::Failure;
 use format::Format;
 
 fn main() -> ExitCode {
+    // Started by the daemon, for as long as a program lives: it does not carry what a command line needs.
+    if std::env::args_os().skip(1).eq(["hold"]) {
+        return abide_holder::hold_from_fd_3();
+    }
     let Cli { global, command } = Cli::parse();
     let outcome = match command {
         None => commands::overview(&global),
@@ -31,7 +35,6 @@ fn main() -> ExitCode {
         Some(Command::Recover(recover)) => commands::recover(&global, recover),
         Some(Command::Journal(args)) => commands::journal(&global, &args),
         Some(Command::Up(up)) => commands::up(&global, &up),
-        Some(Command::Hold) => return abide_holder::hold_from_fd_3(),
         Some(Command::Restart(restart)) => commands::restart(&global, restart),
         Some(Command::Stop(stop)) => commands::stop(&global, &stop),
         Some(Command::Completions { shell }) => commands::completions(shell),

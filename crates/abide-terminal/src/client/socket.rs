@@ -1,12 +1,14 @@
 //! The socket of a link, on tokio: dialling, frames in, bytes out.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use abide_wire::RequestId;
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -14,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use super::connection::Dial;
-use crate::protocol::{Decoder, Frame};
+use crate::protocol::{Decoder, Frame, Hello, Role, message_frame};
 
 /// Longest path that a socket address holds.
 const PATH_BYTES_MAX: usize = 107;
@@ -61,6 +63,21 @@ pub fn connect(path: &Path) -> io::Result<StdUnixStream> {
         }
         _ => StdUnixStream::connect(path),
     }
+}
+
+/// Whether a daemon answers at this socket within this time. A daemon that is just dying, and one that hangs, accepts a
+/// connection and says nothing.
+pub fn answers(socket: &Path, within: Duration) -> bool {
+    let greet = || -> io::Result<bool> {
+        let client = "abide-up".parse().map_err(io::Error::other)?;
+        let mut greeting = Vec::new();
+        message_frame(&Hello::new(RequestId::from_number(0), client, Role::Stream), &mut greeting);
+        let mut stream = connect(socket)?;
+        stream.set_read_timeout(Some(within))?;
+        stream.write_all(&greeting)?;
+        Ok(stream.read(&mut [0])? > 0)
+    };
+    greet().unwrap_or(false)
 }
 
 /// What a link is told.

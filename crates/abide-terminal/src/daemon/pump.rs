@@ -82,6 +82,7 @@ pub(super) async fn adopt(context: Context) {
         match super::link::adopt(&context.shared, context.session).await {
             Ok(adopted) => {
                 fail_point::pass("adopted");
+                tracing::debug!(session = %context.session, "the holder is adopted");
                 return Pump::new(context, adopted).serve().await;
             }
             Err(super::link::Refused::Stale(epoch)) => {

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use abide_holder::Inherited;
-use abide_terminal::client::connect;
+use abide_terminal::client::answers;
 use abide_terminal::daemon::{self, Anew, Daemon, End, Formats, Start};
 use abide_terminal::dirs::SOCKET;
 use abide_terminal::options::Options;
@@ -25,8 +25,11 @@ use crate::configuration;
 use crate::context::{start_daemon, state_dir};
 use crate::failure::Failure;
 
-/// How long a daemon that has the lock may stay silent before a second one gives up.
+/// How long a daemon may stay silent before another one is started, and that one gives up.
 const SILENT_TIME: Duration = Duration::from_secs(5);
+
+/// How long a daemon may take to answer until it is looked whether it has the lock.
+const ANSWER_TIME: Duration = Duration::from_secs(2);
 
 /// Between two looks whether it answers.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -58,7 +61,7 @@ pub(crate) fn up(global: &Global, up: &args::Up) -> Outcome {
     let mut serves = false;
     let locked = Daemon::lock(start, || {
         thread::sleep(LOOK_AGAIN);
-        serves = connect(&socket).is_ok();
+        serves = answers(&socket, deadline.saturating_duration_since(Instant::now()).max(LOOK_AGAIN));
         !serves && Instant::now() < deadline
     });
     let daemon = match locked {
@@ -80,7 +83,7 @@ pub(crate) fn up(global: &Global, up: &args::Up) -> Outcome {
 /// Starts a daemon that outlives this command, or finds that one runs.
 fn background(state: &Path, options: &Options) -> Outcome {
     let socket = state.join(&options.terminal.socket_dir).join(SOCKET);
-    if connect(&socket).is_ok() {
+    if answers(&socket, ANSWER_TIME) {
         return already(&socket);
     }
     let line = start_daemon(state).map_err(|error| Failure::system("the daemon", &error))?;
