@@ -1,9 +1,9 @@
 //! What no safe library offers: the password database, descriptors that are known by number only, waiting for any
-//! descriptor, and reading into free capacity.
+//! descriptor, reading into free capacity, and giving back what the allocator keeps.
 
 #![expect(
     unsafe_code,
-    reason = "getpwuid_r fills C strings into a buffer of the caller; a number is no descriptor yet; tokio registers descriptors by number; the kernel fills free capacity"
+    reason = "getpwuid_r fills C strings into a buffer of the caller; a number is no descriptor yet; tokio registers descriptors by number; the kernel fills free capacity; malloc_trim is the C library's"
 )]
 
 use std::ffi::{CStr, OsString, c_char};
@@ -31,6 +31,16 @@ pub(crate) fn read_into(fd: BorrowedFd<'_>, buffer: &mut BytesMut) -> io::Result
     // SAFETY: the kernel has written these `count` bytes of the free capacity, right behind what was there.
     unsafe { buffer.set_len(end) };
     Ok(count)
+}
+
+/// Gives memory that was freed back to the system. The C library keeps what a flow of output needed for good otherwise; on
+/// another C library it may.
+pub(crate) fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it takes no pointer, and may be called at any time.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 /// The fields of an entry of the password database that are of use here.

@@ -15,7 +15,7 @@ use super::answers::Answers;
 use super::hub::{Hub, Msg};
 use super::model::Model;
 use crate::ids::{ByteOffset, SessionId};
-use crate::stream;
+use crate::{stream, sys};
 
 /// A model that nothing asks of and that gets no output is dropped after this; its last screen stays.
 const IDLE: Duration = Duration::from_mins(1);
@@ -249,10 +249,12 @@ impl Worker {
             .filter(|(_, session)| session.next().is_some_and(|due| due <= now))
             .map(|(id, _)| *id)
             .collect();
+        let mut rested = false;
         for id in ids {
             let Some(session) = self.sessions.get_mut(&id) else { continue };
             if session.due.is_none_or(|due| due > now) {
                 session.rest(now);
+                rested = true;
                 continue;
             }
             self.make_room(id);
@@ -265,6 +267,9 @@ impl Worker {
             if kept {
                 let _ = self.hub.try_tell(Msg::ScreenKept);
             }
+        }
+        if rested && self.sessions.values().all(|session| session.due.is_none()) {
+            sys::give_back_memory();
         }
     }
 
