@@ -5,14 +5,14 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use abide_terminal::client::Client;
-use abide_terminal::protocol::{Create, Kill, Remove, SessionRef};
+use abide_terminal::client::{Client, StreamEnd, StreamEvent};
+use abide_terminal::protocol::{Create, Kill, Mode, Remove, SessionRef};
 use abide_terminal::{Record, State};
 use abide_wire::Code;
 use tokio::runtime::Runtime;
 use tokio::time::{Instant, timeout};
 
-use crate::harness::{ABIDE, Place, SOON, ends_within, is_alive, size};
+use crate::harness::{ABIDE, BEGINNING, Place, SOON, ends_within, is_alive, size};
 
 fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
@@ -107,16 +107,38 @@ fn many_sessions_outlive_their_daemon_and_end_together() {
     println!("{count} sessions over a killed daemon");
 }
 
+/// Sessions that begin together, end with what they printed, and are removed.
+async fn live_and_go(place: &Place, sessions: usize) {
+    let mut client = place.client("maker");
+    let mut begun = Vec::new();
+    for _ in 0..sessions {
+        let args = vec!["-c".into(), "echo it; exit 3".into()];
+        let create = Create { command: Some("sh".into()), args, ..Create::new(80, 24) };
+        begun.push(timeout(SOON, client.call(create)).await.expect("it is answered").unwrap().session.id);
+    }
+    for id in begun {
+        let mut stream = place.stream("reader", &id.to_string(), Mode::Observer, BEGINNING);
+        let mut printed = Vec::new();
+        loop {
+            match timeout(SOON, stream.next()).await.expect("it ends") {
+                Ok(StreamEvent::Output { bytes, .. }) => printed.extend_from_slice(&bytes),
+                Ok(_) => {}
+                Err(StreamEnd::Finished(_)) => break,
+                Err(StreamEnd::Failed(error)) => panic!("{error}"),
+            }
+        }
+        assert_eq!(printed, b"it\r\n");
+        timeout(SOON, client.call(Remove { session: SessionRef::Id(id) })).await.expect("it is answered").unwrap();
+    }
+}
+
 #[test]
 fn what_sessions_took_is_given_back() {
-    let rounds = size(100, 1_000);
+    let (rounds, at_once) = (100, 10);
     let place = Place::new();
-    let pass = |name: &str| {
-        place.session(name, "echo it; exit 3");
-        place.wait_end(name);
-        place.ok(&["rm", name]);
-    };
-    pass("first");
+    place.start_daemon();
+    let runtime = runtime();
+    runtime.block_on(live_and_go(&place, at_once));
     place.wait_without_holders();
     let daemon = place.daemon().unwrap();
     let taken = || {
@@ -129,12 +151,12 @@ fn what_sessions_took_is_given_back() {
     };
     let before = taken();
     for _ in 0..rounds {
-        pass("again");
+        runtime.block_on(live_and_go(&place, at_once));
     }
     place.wait_without_holders();
     let after = taken();
     assert!(after.0 <= before.0 + 4, "descriptors: {before:?}, then {after:?}");
     assert_eq!((after.1, after.2), (before.1, before.2), "files");
     assert_eq!(place.processes(), [daemon], "processes");
-    println!("{rounds} sessions, descriptors {} then {}", before.0, after.0);
+    println!("{} sessions, descriptors {} then {}", rounds * at_once, before.0, after.0);
 }
