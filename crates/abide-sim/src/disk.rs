@@ -295,6 +295,12 @@ impl Disk {
         self.state().dead = true;
     }
 
+    /// The process that was meant by [`Disk::freeze`] is gone, others go on: calls are carried out again, locks are as they
+    /// were.
+    pub fn thaw(&self) {
+        self.state().dead = false;
+    }
+
     /// Every process has died: locks are free, and the page cache stays.
     pub fn processes_die(&self) {
         self.processes_die_keeping_faults();

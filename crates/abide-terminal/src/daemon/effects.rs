@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use abide_journal::{Durability, Error as JournalError, Log, LogOptions, OnDamage, Retention};
+use abide_journal::{Error as JournalError, Log};
 use abide_wire::Code;
 use serde::Serialize;
 
@@ -13,7 +13,7 @@ use super::link::Link;
 use super::pump;
 use super::screens::Followed;
 use super::sessions::{Sessions, Waiting, is_fatal};
-use super::shared::{Shared, exit_file, holder_socket, now};
+use super::shared::{exit_file, holder_socket, now};
 use crate::ids::{Incarnation, InputOffset, SessionId};
 use crate::procs;
 use crate::protocol::{
@@ -98,7 +98,7 @@ impl Sessions {
 
     pub(super) fn create_log(&mut self, id: SessionId) {
         let (hub, journal) = (self.hub.clone(), self.shared.journal.clone());
-        let options = Shared::log_options();
+        let options = store::session_options();
         tokio::spawn(async move {
             let name = store::session_log(id);
             let created = match journal.create_log(&name, options).await {
@@ -341,20 +341,3 @@ fn ok<T: Serialize>(id: abide_wire::RequestId, result: T) -> bytes::Bytes {
 fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
-
-impl Shared {
-    /// The options of a session's log.
-    fn log_options() -> LogOptions {
-        LogOptions {
-            durability: Durability::Os,
-            retention: Retention { bytes_max: 0, age_ms_max: 0, trim_at_checkpoint: true },
-            checkpoints_max: SCREENS_MAX,
-            on_damage: OnDamage::Serve,
-            essential: false,
-            self_contained: true,
-        }
-    }
-}
-
-/// Screens that the log of a session keeps.
-const SCREENS_MAX: u32 = 12;

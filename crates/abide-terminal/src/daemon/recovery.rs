@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use abide_holder::{BootId, ProbeError, ProbeTimeouts, State as HolderState};
-use abide_journal::{AppendOptions, Entry};
+use abide_journal::AppendOptions;
+use abide_wire::Code;
 use tokio::sync::Semaphore;
 
 use super::hub::Msg;
@@ -18,10 +19,10 @@ use crate::procs::{self, ProcessId};
 use crate::protocol::{EntryOutcome, Lost, ReportEntry};
 use crate::record::State;
 use crate::recover::{
-    self, Child, Decision, ExitFile, ExitSource, HolderEffect, Missing, Outcome, Pong, Probe, SessionEffect, Stage,
+    self, Child, Decision, ExitFile, ExitSource, HolderEffect, Missing, Outcome, Pong, Probe, SessionEffect,
 };
 use crate::session::{Gone, HolderInput, Input};
-use crate::store::{self, Facts, Mark, MarkKind};
+use crate::store::{self, Facts};
 use crate::stream;
 
 /// Holders that are asked at a time.
@@ -158,7 +159,7 @@ impl Sessions {
         let log_end =
             self.entries.get(&id).and_then(|entry| entry.log.as_ref()).map_or(0, |log| stream::written(log).offset.0);
         let boot = self.shared.boot;
-        let session = facts.as_ref().map(|facts| recorded(facts, boot, ByteOffset(log_end)));
+        let session = facts.as_ref().map(|facts| recover::Session::of(facts, boot, ByteOffset(log_end)));
         // The process table is read for those alone whose holder is not there.
         let looked_for = facts.as_ref().zip(session).filter(|(_, session)| !recover::is_served(boot, session, &probe));
         let around =
@@ -218,7 +219,7 @@ impl Sessions {
         }
         let open = self.entries.get(&id).is_some_and(|entry| entry.facts().state() != State::Finalized);
         if let Some(outcome) = decision.outcome.filter(|outcome| open && *outcome != Outcome::Pending) {
-            self.feed(id, Input::Recovered(outcome.as_str(), decision.code.map(abide_wire::Code::as_str)));
+            self.feed(id, Input::Recovered(outcome.as_str(), decision.code.map(Code::as_str)));
         }
         match decision.session {
             // What was taken in is adopted once it is recorded.
@@ -285,13 +286,13 @@ impl Sessions {
             Some(ExitSource::File) => around.and_then(|around| around.exit_status).map(|(status, _)| status),
             _ => None,
         };
-        let code = if rebooted { "HOST_REBOOTED" } else { "HOLDER_LOST" };
+        let code = if rebooted { Code::HostRebooted } else { Code::HolderLost };
         let log = entry.log.clone();
         let (hub, journal) = (self.hub.clone(), self.shared.journal.clone());
         tokio::spawn(async move {
             let mut head = 0;
             if let Some(log) = log {
-                if let Some(entries) = hole(&log, code, missing)
+                if let Some(entries) = missing.named(&log, code)
                     && let Err(error) = journal.append_batch(entries, AppendOptions::default()).await
                 {
                     tracing::warn!(session = %id, %error, "missing output is not named in the log");
@@ -304,21 +305,6 @@ impl Sessions {
     }
 }
 
-/// What names missing output in a log.
-fn hole(log: &abide_journal::Log, code: &str, missing: Missing) -> Option<Vec<(abide_journal::Log, Entry)>> {
-    let lost_bytes = match missing {
-        Missing::Nothing => return None,
-        Missing::Bytes(bytes) => Some(bytes),
-        Missing::Unknown => None,
-    };
-    let mark = Mark { kind: MarkKind::Hole { code: code.to_owned(), lost_bytes }, event: None };
-    let mut entries = vec![(log.clone(), Entry::mark(mark.tag(), mark.payload().unwrap_or_default()))];
-    if let Some(bytes) = lost_bytes {
-        entries.push((log.clone(), Entry::gap(bytes)));
-    }
-    Some(entries)
-}
-
 fn told(outcome: Outcome) -> EntryOutcome {
     match outcome {
         Outcome::Alive => EntryOutcome::Alive,
@@ -328,21 +314,6 @@ fn told(outcome: Outcome) -> EntryOutcome {
         Outcome::Orphan => EntryOutcome::Orphan,
         Outcome::Pending => EntryOutcome::Pending,
     }
-}
-
-fn recorded(facts: &Facts, boot: BootId, log_end: ByteOffset) -> recover::Session {
-    let record = facts.record();
-    let stage = match record.state {
-        State::Starting if facts.start_recorded => Stage::Starting,
-        State::Starting => Stage::Accepted,
-        State::Running => Stage::Running,
-        State::Terminating => Stage::Terminating,
-        State::Exited => Stage::Exited,
-        State::Finalized => Stage::Finalized,
-    };
-    // A boot id that cannot be read is none of this machine's.
-    let launched_in = facts.created.boot_id.clone().try_into().unwrap_or(BootId([!boot.0[0]; 16]));
-    recover::Session { stage, incarnation: record.incarnation, boot: launched_in, log_end }
 }
 
 /// What lies around a session without a holder. Of a program of another boot no process is left.

@@ -19,7 +19,6 @@ use super::hub::{Granted, Hub, Msg, StreamInput};
 use super::link::Link;
 use super::outbox::Outbox;
 use super::pump;
-use super::registry::Registry;
 use super::screens::Followed;
 use super::shared::{Launch, Shared, now};
 use super::view::View;
@@ -32,7 +31,7 @@ use crate::protocol::{
 use crate::record::State;
 use crate::recover;
 use crate::session::{Asker, Input, Op, Session, Size, StreamId, Unit};
-use crate::store::{Event, Facts, Table, Tombstone};
+use crate::store::{Event, Facts, Registry, Table, Tombstone};
 use crate::stream;
 
 /// Events between two checkpoints of the table.
@@ -72,8 +71,6 @@ pub(super) struct Sessions {
     pub(super) probed: BTreeSet<u32>,
     lock: Lock,
     timers: BTreeSet<(u64, SessionId)>,
-    /// Events whose durability a session waits for.
-    durable_due: VecDeque<(EventNumber, Option<SessionId>)>,
     /// A higher epoch on its way into the registry, and the sessions whose holders ask for it.
     raising: Option<(DaemonEpoch, BTreeSet<SessionId>)>,
     pub(super) launches: Arc<Semaphore>,
@@ -225,7 +222,6 @@ impl Sessions {
             probed: BTreeSet::new(),
             lock,
             timers: BTreeSet::new(),
-            durable_due: VecDeque::new(),
             raising: None,
             launches,
             full: false,
@@ -344,10 +340,8 @@ impl Sessions {
                     self.report_outcome(session);
                 }
             }
-            self.durable_due.push_back((written.last, written.session));
         }
-        let durable = self.registry.durable();
-        while let Some((number, session)) = self.durable_due.pop_front_if(|(number, _)| *number <= durable) {
+        for (number, session) in self.registry.durable() {
             match session {
                 Some(session) => self.feed(session, Input::Durable(number)),
                 None => self.epoch_raised(),
