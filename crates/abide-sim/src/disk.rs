@@ -295,6 +295,11 @@ impl Disk {
         self.state().dead = true;
     }
 
+    /// Whether every call fails: the power has gone, or [`Disk::freeze`] was called.
+    pub fn is_dead(&self) -> bool {
+        self.state().dead
+    }
+
     /// The process that was meant by [`Disk::freeze`] is gone, others go on: calls are carried out again, locks are as they
     /// were.
     pub fn thaw(&self) {
