@@ -72,7 +72,9 @@ impl Sessions {
         if matches!(unit.event(), Event::Finalized { .. }) {
             self.release_name(id);
         }
-        self.registry.append(Some(id), unit, log);
+        if !self.registry.append(Some(id), unit, log) {
+            self.create_log(id);
+        }
     }
 
     /// A name is free again once its session has ended.
@@ -113,6 +115,7 @@ impl Sessions {
         match created {
             Ok(log) => {
                 fail_point::pass("log_created");
+                self.registry.log_created(id, &log);
                 self.open_log(id, log);
                 self.feed(id, Input::LogCreated);
             }

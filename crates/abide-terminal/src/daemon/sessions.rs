@@ -386,7 +386,7 @@ impl Sessions {
         let above = recover::next_epoch(self.shared.daemon_epoch(), [DaemonEpoch(epoch)]);
         let (_, asked) = self.raising.get_or_insert_with(|| {
             let event = Event::boot(above, self.shared.boot, &self.shared.version);
-            self.registry.append(None, Unit::of(event, None), None);
+            let _queued = self.registry.append(None, Unit::of(event, None), None);
             (above, BTreeSet::new())
         });
         asked.insert(id);

@@ -62,6 +62,8 @@ pub struct Registry {
     under_way: VecDeque<(Lsn, Transition)>,
     come_back: VecDeque<Transition>,
     settling: bool,
+    /// Those whose marks have no log yet: at most one of each session.
+    without_log: Vec<Transition>,
     /// Not given to the journal yet.
     queued: VecDeque<Transition>,
     /// Transitions that are written and not known to be durable.
@@ -80,6 +82,7 @@ impl Registry {
             under_way: VecDeque::new(),
             come_back: VecDeque::new(),
             settling: false,
+            without_log: Vec::new(),
             queued: VecDeque::new(),
             not_durable: VecDeque::new(),
         }
@@ -91,8 +94,25 @@ impl Registry {
     }
 
     /// Takes a transition of a session (or of the daemon) to be appended, with its marks in that session's log.
-    pub fn append(&mut self, session: Option<SessionId>, unit: Unit, log: Option<Log>) {
-        self.queued.push_back(Transition { session, unit, log });
+    ///
+    /// `false`: it has a mark, and there is no log for it yet. That is to be made, and the transition waits until
+    /// [`Registry::log_created`] brings it: an event never stands without its mark.
+    #[must_use = "its log may have to be made"]
+    pub fn append(&mut self, session: Option<SessionId>, unit: Unit, log: Option<Log>) -> bool {
+        let has_mark = unit.iter().any(|(_, mark)| mark.is_some());
+        let transition = Transition { session, unit, log };
+        if has_mark && transition.log.is_none() {
+            self.without_log.push(transition);
+            return false;
+        }
+        self.queued.push_back(transition);
+        true
+    }
+
+    /// A session has its log: what waited for that is appended.
+    pub fn log_created(&mut self, session: SessionId, log: &Log) {
+        let waiting = self.without_log.extract_if(.., |transition| transition.session == Some(session));
+        self.queued.extend(waiting.map(|transition| Transition { log: Some(log.clone()), ..transition }));
     }
 
     /// Gives the journal what it takes. The tickets are to be awaited; a failure goes to [`Registry::failed`].

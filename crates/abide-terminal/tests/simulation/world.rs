@@ -512,14 +512,21 @@ impl World {
         let id = "the-last".parse().unwrap();
         let last = Client::new(&mut self.machine, id);
         self.clients.push(last);
-        for _ in 0..12 {
+        for round in 0..8 {
             let which = self.clients.len() - 1;
             assert!(!self.clients[which].is_over(), "the daemon is there: {:?}", self.daemon.is_some());
-            for session in self.living() {
+            let open = self.living();
+            for session in open {
                 let state = self.daemon.as_ref().map(|daemon| daemon.entries[&session].core.facts().state());
                 if state.is_some_and(|state| state < State::Exited) {
                     self.clients[which].end(&mut self.machine, session);
                 }
+            }
+            // Who owns a session may keep others from it.
+            if round > 0
+                && let Some(daemon) = &mut self.daemon
+            {
+                daemon.terminate_all(&mut self.machine);
             }
             if self.rest(30_000, Self::is_still) {
                 return;

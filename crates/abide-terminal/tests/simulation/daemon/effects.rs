@@ -70,7 +70,10 @@ impl Daemon {
         {
             self.launch_now(machine, id, *incarnation);
         }
-        self.registry.append(Some(id), unit, log);
+        if !self.registry.append(Some(id), unit, log) {
+            machine.tally.count("a transition waited for its log");
+            self.create_log(id);
+        }
     }
 
     /// A broken way to do it: the marks go on their own.
@@ -84,7 +87,7 @@ impl Daemon {
                 drop(log.try_append(entry, AppendOptions::at(Durability::Os)));
             }
         }
-        self.registry.append(Some(id), unit, None);
+        let _queued = self.registry.append(Some(id), unit, None);
     }
 
     pub(super) fn to_holder(&mut self, machine: &mut Machine, id: SessionId, frame: &Frame) {
@@ -103,6 +106,7 @@ impl Daemon {
     pub(super) fn log_created(&mut self, machine: &mut Machine, id: SessionId, created: Result<Log, JournalError>) {
         match created {
             Ok(log) => {
+                self.registry.log_created(id, &log);
                 if let Some(entry) = self.entries.get_mut(&id) {
                     entry.log = Some(log);
                 }

@@ -268,6 +268,11 @@ impl Daemon {
         moved
     }
 
+    /// It is told to end all of its sessions.
+    pub(crate) fn terminate_all(&mut self, machine: &mut Machine) {
+        self.feed_all(machine, &Input::Terminate { grace_ms: 0 });
+    }
+
     /// It ends; the first reason holds.
     fn end(&mut self, stop: Stop) {
         self.stop.get_or_insert(stop);
@@ -468,7 +473,8 @@ impl Daemon {
         let boot = self.boot;
         let (registry, raising) = (&mut self.registry, &mut self.raising);
         let (_, asked) = raising.get_or_insert_with(|| {
-            registry.append(None, abide_terminal::session::Unit::of(boot_event(above, boot), None), None);
+            let _queued =
+                registry.append(None, abide_terminal::session::Unit::of(boot_event(above, boot), None), None);
             (above, BTreeSet::new())
         });
         asked.insert(id);
