@@ -130,6 +130,8 @@ impl Sessions {
             Err(error) if is_fatal(&error) => {
                 let _ = self.hub.try_tell(Msg::Poisoned(error));
             }
+            // It is being made: who asked for it first brings it.
+            Err(JournalError::LogNotFound) => {}
             Err(error) => tracing::error!(session = %id, %error, "the session's log cannot be made"),
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use abide_holder::{BootId, ProbeError, ProbeTimeouts, State as HolderState};
-use abide_journal::AppendOptions;
+use abide_journal::{AppendOptions, Entry, Error as JournalError, Journal, Log};
 use abide_wire::Code;
 use tokio::sync::Semaphore;
 
@@ -209,6 +209,7 @@ impl Sessions {
                 tracing::warn!(session = %id, code = ?decision.code, "a holder is left alone");
                 // One that cannot be asked yet may answer later. What was decided of the others stays.
                 if decision.outcome == Some(Outcome::Pending) {
+                    self.feed(id, Input::OutOfReach);
                     self.probe_again(id);
                 }
             }
@@ -272,6 +273,19 @@ impl Sessions {
         });
     }
 
+    /// The holder that was to be adopted is gone. One that never was told to start its program is launched again; of
+    /// every other it is decided as at a start: what it held is lost, and named.
+    pub(super) fn not_adopted(&mut self, id: SessionId) {
+        let Some(entry) = self.entries.get(&id) else { return };
+        let facts = entry.facts();
+        if facts.state() == State::Starting && !facts.start_recorded {
+            let gone = Gone { status: None, rebooted: false, errno: 0 };
+            self.feed(id, Input::Holder(HolderInput::Gone(gone)));
+        } else {
+            self.decide(id, Probe::None);
+        }
+    }
+
     /// The holders that this daemon knows: none of their processes is any session's.
     fn holders(&self) -> BTreeSet<u32> {
         let known = self.entries.values().filter_map(|entry| entry.link.as_ref()).map(super::link::Link::pid);
@@ -292,16 +306,29 @@ impl Sessions {
         tokio::spawn(async move {
             let mut head = 0;
             if let Some(log) = log {
-                if let Some(entries) = missing.named(&log, code)
-                    && let Err(error) = journal.append_batch(entries, AppendOptions::default()).await
-                {
-                    tracing::warn!(session = %id, %error, "missing output is not named in the log");
+                if let Some(entries) = missing.named(&log, code) {
+                    let named = name_missing(&journal, entries).await;
+                    if let Err(error) = named {
+                        tracing::warn!(session = %id, %error, "missing output is not named in the log");
+                    }
                 }
                 head = stream::written(&log).offset.0;
             }
             hub.tell(Msg::Session(id, Input::Drained { head: ByteOffset(head), end: false })).await;
             hub.tell(Msg::Session(id, Input::Holder(HolderInput::Gone(Gone { status, rebooted, errno: 0 })))).await;
         });
+    }
+}
+
+/// Names missing output, once there is room for that.
+async fn name_missing(journal: &Journal, entries: Vec<(Log, Entry)>) -> Result<(), JournalError> {
+    let mut space = journal.space();
+    space.get();
+    loop {
+        match journal.append_batch(entries.clone(), AppendOptions::default()).await {
+            Err(JournalError::Full) => drop(tokio::time::timeout(PROBE_AGAIN, space.changed()).await),
+            named => return named.map(drop),
+        }
     }
 }
 

@@ -463,6 +463,7 @@ impl Sessions {
             }
             Msg::LeftEnded(id) => self.left_ended(id),
             Msg::HolderLost(id, head) => self.holder_lost(id, head),
+            Msg::NotAdopted(id) => self.not_adopted(id),
             Msg::Probed(id, probe) => self.decide(id, probe),
             Msg::Stale(id, epoch) => self.stale(id, epoch),
             Msg::Checked(Ok(binary)) => self.stop(Stop::Replaced(binary)),

@@ -89,7 +89,8 @@ pub(crate) struct Stream {
     dials: bool,
     sent_frames: Decoder,
     typed: u64,
-    incarnation: u64,
+    pub(crate) incarnation: u64,
+    epoch: u32,
     /// Where output goes on.
     pub(crate) position: Option<u64>,
     pub(crate) past: Past,
@@ -107,6 +108,8 @@ pub(crate) struct Client {
     /// Calls that are not answered.
     pub(crate) asked: BTreeMap<u64, &'static str>,
     next_call: u64,
+    /// Sessions that it asked for.
+    mine: Vec<SessionId>,
     pub(crate) streams: Vec<Stream>,
     /// It reads nothing until then.
     pub(crate) rests_until: u64,
@@ -132,6 +135,7 @@ impl Client {
             over: false,
             asked: BTreeMap::new(),
             next_call: 0,
+            mine: Vec::new(),
             streams: Vec::new(),
             rests_until: 0,
         }
@@ -249,6 +253,8 @@ impl Client {
                 ControlOutput::Complete(call, outcome) => {
                     let what = self.asked.remove(&call).expect("a call is answered once");
                     machine.tell(|| format!("{} {what}: {outcome:?}", self.id));
+                    let named = outcome.as_ref().ok().and_then(|answer| answer["session"]["id"].as_str());
+                    self.mine.extend(named.and_then(|id| id.parse::<SessionId>().ok()));
                     machine.tally.count(if outcome.is_ok() { "requests were granted" } else { "requests were refused" });
                 }
                 ControlOutput::Ended(_) => self.over = true,
@@ -266,6 +272,11 @@ impl Client {
         self.asked.insert(self.next_call, request.name());
         machine.tell(|| format!("{} asks {request:?}", self.id));
         self.tell_control(machine, ControlInput::Call(self.next_call, request));
+    }
+
+    /// One of the sessions that it asked for.
+    pub(crate) fn some_of_mine(&self, rng: &mut Rng) -> Option<SessionId> {
+        (!self.mine.is_empty()).then(|| self.mine[rng.index(self.mine.len())])
     }
 
     /// Asks for a session.
@@ -314,6 +325,12 @@ impl Client {
 
     // Streams.
 
+    /// Streams that are over are put away.
+    pub(crate) fn put_away(&mut self) -> Vec<Past> {
+        let over = self.streams.extract_if(.., |stream| stream.ended.is_some());
+        over.map(|stream| stream.past).collect()
+    }
+
     pub(crate) fn attach(&mut self, machine: &mut Machine, session: SessionId, mode: Mode, from_begin: bool) {
         let from = if from_begin { StartAt::Offset { offset: ByteOffset(0), epoch: None } } else { StartAt::Live };
         let attach = Attach { from, ..Attach::new(SessionRef::Id(session), mode) };
@@ -328,6 +345,7 @@ impl Client {
             sent_frames: Decoder::default(),
             typed: 0,
             incarnation: 0,
+            epoch: 0,
             position: from_begin.then_some(0),
             past: Past { session, sent: Sent::new(), told: BTreeMap::new() },
             ended: None,
@@ -455,6 +473,7 @@ impl Stream {
         match event {
             StreamEvent::Attached(attached) => {
                 self.incarnation = attached.incarnation.0;
+                self.epoch = attached.owner_epoch.0;
                 match self.position {
                     Some(position) => assert_eq!(position, attached.offset.0, "a stream goes on where it stood"),
                     None => self.position = Some(attached.offset.0),
@@ -481,7 +500,10 @@ impl Stream {
                 self.position = Some(from.0);
             }
             StreamEvent::Skipped { .. } => panic!("nothing is trimmed here"),
-            StreamEvent::OwnershipChanged(change) if change.mode == Mode::Owner => {
+            StreamEvent::OwnershipChanged(change)
+                if change.mode == Mode::Owner && change.owner_epoch.0 > self.epoch =>
+            {
+                self.epoch = change.owner_epoch.0;
                 assert_eq!(change.owner.as_ref(), Some(id), "the owner is told that it is");
                 machine.truth.owner_is(session, self.incarnation, change.owner_epoch.0, id);
             }
@@ -498,7 +520,7 @@ impl Stream {
                     self.told(owner_epoch.0, applied.0);
                 }
             }
-            StreamEvent::Restored(restored) => self.incarnation = restored.incarnation.0,
+            StreamEvent::Restored(restored) => self.incarnation = self.incarnation.max(restored.incarnation.0),
             StreamEvent::Exited(_) => self.exited = true,
             StreamEvent::Snapshot { .. }
             | StreamEvent::Resized(_)

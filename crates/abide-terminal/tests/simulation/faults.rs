@@ -42,7 +42,7 @@ impl Limits {
             endless_bytes: 2_000 + rng.below(8_000),
             launch_fails_one_in: 30,
             exit_record_fails_one_in: 20,
-            sessions_max: 1 + rng.index(6),
+            sessions_max: 1 + rng.index(8),
             clients: 1 + rng.index(5),
             steps: 1_000 + rng.below(2_500),
         }

@@ -296,7 +296,7 @@ impl Machine {
             holder.die(self);
         }
         self.processes.clear();
-        self.net = Net::default();
+        self.net.cut_all();
         self.handed.clear();
         self.boots += 1;
         self.boot = BootId([self.boots; 16]);

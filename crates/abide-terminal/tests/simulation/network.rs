@@ -120,6 +120,11 @@ impl Net {
         self.wires.remove(&id);
     }
 
+    /// All connections are cut.
+    pub(crate) fn cut_all(&mut self) {
+        self.wires.clear();
+    }
+
     /// Nothing gets through until then.
     pub(crate) fn stick(&mut self, id: WireId, until: u64) {
         if let Some(wire) = self.wires.get_mut(&id) {

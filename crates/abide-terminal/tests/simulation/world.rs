@@ -148,10 +148,15 @@ impl World {
             return;
         }
         let Some(session) = self.some_session() else { return };
+        if choice == 1 {
+            self.pasts.extend(self.clients[which].put_away());
+        }
         let client = &mut self.clients[which];
         match choice {
-            1..=3 if client.streams.len() < 4 => {
-                let mode = if self.machine.rng.one_in(2) { Mode::Owner } else { Mode::Observer };
+            1..=3 if client.streams.len() < 6 => {
+                let mine = client.some_of_mine(&mut self.machine.rng).filter(|_| choice < 3);
+                let mode = if mine.is_some() || self.machine.rng.one_in(3) { Mode::Owner } else { Mode::Observer };
+                let session = mine.unwrap_or(session);
                 let from_begin = !self.machine.rng.one_in(4);
                 client.attach(&mut self.machine, session, mode, from_begin);
             }
@@ -433,6 +438,8 @@ impl World {
             client.rests_until = 0;
         }
         if let Some(Paused { daemon, .. }) = self.paused.take() {
+            // Shorter pauses are not told from slowness.
+            self.machine.clock.advance_ms(1_000);
             self.resume(daemon);
         }
         if let Some(daemon) = &mut self.daemon {
@@ -560,6 +567,8 @@ impl World {
         for stream in self.clients.iter().flat_map(|client| &client.streams) {
             if stream.saw_all()
                 && let Some(entry) = daemon.entries.get(&stream.session)
+                // What it saw the end of may have been followed by another program.
+                && entry.core.facts().record().incarnation.0 == stream.incarnation
             {
                 let end = entry.core.facts().record().end_offset.0;
                 assert_eq!(stream.position, Some(end), "a stream that saw the end saw all of {:?}", stream.session);

@@ -95,6 +95,11 @@ impl Daemon {
             let mut bytes = Vec::new();
             frame.to_holder().encode(&mut bytes);
             machine.net.write(wire, End::Client, &bytes);
+            if matches!(frame, Frame::Hangup)
+                && let Some(pump) = self.entries.get_mut(&id).and_then(|entry| entry.pump.as_mut())
+            {
+                pump.end();
+            }
         }
     }
 
@@ -114,6 +119,7 @@ impl Daemon {
             }
             Err(JournalError::Full) => self.tasks.push_back(Task::AwaitRoom(id)),
             Err(error) if is_fatal(&error) => self.end(Stop::Poisoned),
+            Err(JournalError::LogNotFound) => {}
             Err(error) => panic!("the session's log cannot be made: {error}"),
         }
     }

@@ -53,6 +53,7 @@ enum Msg {
     Poisoned,
     Stale(SessionId, u64),
     HolderLost(SessionId, ByteOffset),
+    NotAdopted(SessionId),
     Probed(SessionId, Probe),
     LeftEnded(SessionId),
     Found(SessionId, Members, Vec<Process>),
@@ -330,6 +331,7 @@ impl Daemon {
             Msg::Poisoned => self.end(Stop::Poisoned),
             Msg::Stale(id, epoch) => self.stale(machine, id, epoch),
             Msg::HolderLost(id, head) => self.holder_lost(machine, id, head),
+            Msg::NotAdopted(id) => self.not_adopted(machine, id),
             Msg::Probed(id, probe) => self.decide(machine, id, probe),
             Msg::LeftEnded(id) => self.left_ended(machine, id),
             Msg::Found(id, members, found) => {
