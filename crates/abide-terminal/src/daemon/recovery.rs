@@ -262,8 +262,12 @@ impl Sessions {
         let facts = entry.facts().clone();
         let around = surroundings(&self.shared, &facts, true, &self.holders());
         // Programs of one that had ended by itself, or never was started, are not the holder's leavings.
-        let runs = matches!(facts.record().state, State::Running | State::Terminating) && around.exit_status.is_none();
-        let left = if runs { around.left } else { Vec::new() };
+        let ran = match facts.state() {
+            State::Starting => facts.start_recorded,
+            State::Running | State::Terminating => true,
+            State::Exited | State::Finalized => false,
+        };
+        let left = if ran && around.exit_status.is_none() { around.left } else { Vec::new() };
         let hub = self.hub.clone();
         tokio::spawn(async move {
             procs::end_left(&left).await;
@@ -273,12 +277,14 @@ impl Sessions {
         });
     }
 
-    /// The holder that was to be adopted is gone. One that never was told to start its program is launched again; of
-    /// every other it is decided as at a start: what it held is lost, and named.
+    /// The holder that was to be adopted is gone. One that never was told to start its program is launched again;
+    /// nothing is left to be decided of a session that has ended; of every other it is decided as at a start: what the
+    /// holder had is lost, and named.
     pub(super) fn not_adopted(&mut self, id: SessionId) {
         let Some(entry) = self.entries.get(&id) else { return };
         let facts = entry.facts();
-        if facts.state() == State::Starting && !facts.start_recorded {
+        let accepted = facts.state() == State::Starting && !facts.start_recorded;
+        if accepted || facts.state() == State::Finalized {
             let gone = Gone { status: None, rebooted: false, errno: 0 };
             self.feed(id, Input::Holder(HolderInput::Gone(gone)));
         } else {

@@ -176,6 +176,12 @@ impl Truth {
                             "byte {at} of epoch {epoch} of {id:?} was sent by nobody, or elsewhere"
                         );
                     }
+                    // A client counts its input once, over all of its streams: what two of them typed in one epoch is told
+                    // apart by nobody.
+                    let typed = |past: &&&Past| past.sent.get(&key).is_some_and(|sent| !sent.is_empty());
+                    if pasts.iter().filter(of).filter(typed).count() > 1 {
+                        continue;
+                    }
                     for past in pasts.iter().filter(of) {
                         let (Some(told), Some(sent)) = (past.told.get(&key), past.sent.get(&key)) else { continue };
                         for (at, byte) in sent.range(..told) {

@@ -229,8 +229,12 @@ impl Daemon {
         entry.link = None;
         let facts = entry.core.facts().clone();
         let around = around(machine, &facts, true);
-        let runs = matches!(facts.state(), State::Running | State::Terminating) && around.exit.is_none();
-        let left = if runs { around.left } else { Vec::new() };
+        let ran = match facts.state() {
+            State::Starting => facts.start_recorded,
+            State::Running | State::Terminating => true,
+            State::Exited | State::Finalized => false,
+        };
+        let left = if ran && around.exit.is_none() { around.left } else { Vec::new() };
         let then = AfterLeft { head, status: around.exit.map(|(status, _)| status) };
         self.tasks.push_back(Task::EndLeft(id, left, 0, machine.clock.tick_ms(), Some(then)));
     }
@@ -238,7 +242,8 @@ impl Daemon {
     pub(super) fn not_adopted(&mut self, machine: &mut Machine, id: SessionId) {
         let Some(entry) = self.entries.get(&id) else { return };
         let facts = entry.core.facts();
-        if facts.state() == State::Starting && !facts.start_recorded {
+        let accepted = facts.state() == State::Starting && !facts.start_recorded;
+        if accepted || facts.state() == State::Finalized {
             let gone = Gone { status: None, rebooted: false, errno: 0 };
             self.feed(machine, id, Input::Holder(HolderInput::Gone(gone)));
         } else {

@@ -360,7 +360,7 @@ impl Daemon {
     }
 
     pub(super) fn answer_attach(&mut self, machine: &mut Machine, session: SessionId, waiting: Waiting, reply: Reply) {
-        let Waiting::Attach { wire, ref id, ref attach, stream } = waiting else { return };
+        let Waiting::Attach { wire, ref id, ref attach, stream: stream_id } = waiting else { return };
         let granted = match reply {
             Reply::Attached(granted) => self.granted(machine, session, id.clone(), attach, &granted),
             Reply::Error(error) => Err(error),
@@ -376,13 +376,14 @@ impl Daemon {
                 send(machine, wire, &StreamMessage::Attached(attached));
                 if let Some(entry) = self.entries.get_mut(&session) {
                     let log = entry.log.clone().unwrap();
-                    entry.viewers.insert(stream, Viewer { wire, client, log, cursor, epoch, done: false });
+                    let teller = stream::Teller::default();
+                    entry.viewers.insert(stream_id, Viewer { wire, client, log, cursor, epoch, teller, done: false });
                 }
             }
             Err(error) => {
                 machine.tally.count("attaches were refused");
                 self.refuse(machine, waiting, error);
-                self.feed(machine, session, Input::StreamGone(stream));
+                self.feed(machine, session, Input::StreamGone(stream_id));
             }
         }
     }
