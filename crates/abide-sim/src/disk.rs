@@ -295,6 +295,17 @@ impl Disk {
         self.state().dead = true;
     }
 
+    /// Whether every call fails: the power has gone, or [`Disk::freeze`] was called.
+    pub fn is_dead(&self) -> bool {
+        self.state().dead
+    }
+
+    /// The process that was meant by [`Disk::freeze`] is gone, others go on: calls are carried out again, locks are as they
+    /// were.
+    pub fn thaw(&self) {
+        self.state().dead = false;
+    }
+
     /// Every process has died: locks are free, and the page cache stays.
     pub fn processes_die(&self) {
         self.processes_die_keeping_faults();

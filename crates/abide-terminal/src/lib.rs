@@ -11,6 +11,7 @@ pub mod client;
 pub mod daemon;
 pub mod dirs;
 mod ids;
+pub mod intake;
 pub mod kill;
 pub mod lock;
 pub mod names;
@@ -24,7 +25,7 @@ mod refusals;
 mod seam;
 pub mod session;
 pub mod store;
-mod stream;
+pub mod stream;
 mod sys;
 #[cfg(test)]
 mod test_dir;

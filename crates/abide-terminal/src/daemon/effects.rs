@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use abide_journal::{Durability, Error as JournalError, Log, LogOptions, OnDamage, Retention};
+use abide_journal::{Error as JournalError, Log};
 use abide_wire::Code;
 use serde::Serialize;
 
@@ -72,7 +72,9 @@ impl Sessions {
         if matches!(unit.event(), Event::Finalized { .. }) {
             self.release_name(id);
         }
-        self.registry.append(Some(id), unit, log);
+        if !self.registry.append(Some(id), unit, log) {
+            self.create_log(id);
+        }
     }
 
     /// A name is free again once its session has ended.
@@ -99,7 +101,7 @@ impl Sessions {
     pub(super) fn create_log(&mut self, id: SessionId) {
         let (hub, journal) = (self.hub.clone(), self.shared.journal.clone());
         let Some(entry) = self.entries.get(&id) else { return };
-        let options = log_options(self.shared.retention(&entry.facts().created));
+        let options = store::session_options(self.shared.retention(&entry.facts().created));
         tokio::spawn(async move {
             let name = store::session_log(id);
             let created = match journal.create_log(&name, options).await {
@@ -114,6 +116,7 @@ impl Sessions {
         match created {
             Ok(log) => {
                 fail_point::pass("log_created");
+                self.registry.log_created(id, &log);
                 self.open_log(id, log);
                 self.feed(id, Input::LogCreated);
             }
@@ -128,6 +131,8 @@ impl Sessions {
             Err(error) if is_fatal(&error) => {
                 let _ = self.hub.try_tell(Msg::Poisoned(error));
             }
+            // It is being made: who asked for it first brings it.
+            Err(JournalError::LogNotFound) => {}
             Err(error) => tracing::error!(session = %id, %error, "the session's log cannot be made"),
         }
     }
@@ -344,18 +349,3 @@ fn ok<T: Serialize>(id: abide_wire::RequestId, result: T) -> bytes::Bytes {
 fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
-
-/// The options of a session's log.
-fn log_options(retention: Retention) -> LogOptions {
-    LogOptions {
-        durability: Durability::Os,
-        retention,
-        checkpoints_max: SCREENS_MAX,
-        on_damage: OnDamage::Serve,
-        essential: false,
-        self_contained: true,
-    }
-}
-
-/// Screens that the log of a session keeps.
-const SCREENS_MAX: u32 = 12;

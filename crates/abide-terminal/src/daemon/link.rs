@@ -5,8 +5,8 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use abide_holder::Adopted as Output;
 use abide_holder::frames::{self, FromHolder, ToHolder};
-use abide_holder::{Adopted as Output, Header};
 use bytes::Bytes;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -16,7 +16,8 @@ use super::outbox::{Limits, Outbox};
 use super::shared::{Shared, holder_socket};
 use super::socket::Socket;
 use crate::ids::{InputOffset, OwnerEpoch, SessionId};
-use crate::session::{Frame, HolderInput, Target};
+use crate::intake::Flow;
+use crate::session::{Frame, HolderInput};
 
 /// How long a holder may take to answer.
 const ANSWER_TIME: Duration = Duration::from_secs(2);
@@ -34,7 +35,7 @@ pub(super) struct Link(Arc<Shares>);
 struct Shares {
     outbox: Outbox,
     output: Mutex<Output>,
-    go: watch::Sender<bool>,
+    flow: watch::Sender<Flow>,
     /// A second descriptor of the eventfd that wakes the daemon.
     wake: AsyncFd<OwnedFd>,
     holder_pid: u32,
@@ -44,7 +45,7 @@ struct Shares {
 pub(super) struct Adopted {
     pub(super) link: Link,
     pub(super) frames: Frames,
-    pub(super) go: watch::Receiver<bool>,
+    pub(super) flow: watch::Receiver<Flow>,
 }
 
 /// Why a holder was not adopted.
@@ -91,15 +92,15 @@ pub(super) async fn adopt(shared: &Shared, session: SessionId) -> Result<Adopted
     let output = Output::new(header, std::mem::take(&mut frames.fds), epoch);
     let output = output.map_err(|error| broken(&error.to_string()))?;
     let wake = output.wake_fd().try_clone_to_owned()?;
-    let (go, going) = watch::channel(false);
+    let (flow, flows) = watch::channel(Flow::Waits);
     let link = Link(Arc::new(Shares {
         outbox,
         output: Mutex::new(output),
-        go,
+        flow,
         wake: crate::sys::watched(wake, Interest::READABLE)?,
         holder_pid,
     }));
-    Ok(Adopted { link, frames, go: going })
+    Ok(Adopted { link, frames, flow: flows })
 }
 
 fn encoded(frame: &ToHolder<'_>) -> Bytes {
@@ -111,26 +112,10 @@ fn encoded(frame: &ToHolder<'_>) -> Bytes {
 impl Link {
     /// Sends a frame.
     pub(super) fn send(&self, frame: &Frame) {
-        let target = |target: Target| match target {
-            Target::Leader => frames::Target::Leader,
-            Target::Foreground => frames::Target::Foreground,
-            Target::LeadersGroup => frames::Target::LeaderGroup,
-        };
-        let bytes = encoded(&match *frame {
-            Frame::Start(incarnation) => ToHolder::Start { incarnation: incarnation.0 },
-            Frame::Resize(size) => {
-                ToHolder::Resize { cols: size.cols, rows: size.rows, xpixel: size.pixels.0, ypixel: size.pixels.1 }
-            }
-            Frame::Signal(number, whom) => ToHolder::Signal { number, target: target(whom) },
-            Frame::SignalProcess(process, number) => {
-                ToHolder::SignalProcess { pid: process.pid, start_time: process.start_time, number }
-            }
-            Frame::Owner(epoch) => ToHolder::Owner { owner_epoch: epoch.0 },
-            Frame::Hangup => ToHolder::Hangup,
-            Frame::Collect(offset) => ToHolder::Collect { eof_offset: offset.0 },
-            Frame::Abandon => ToHolder::Abandon,
-        });
-        self.0.outbox.push(&[bytes]);
+        self.0.outbox.push(&[encoded(&frame.to_holder())]);
+        if matches!(frame, Frame::Hangup) {
+            self.0.flow.send_replace(Flow::Ended);
+        }
     }
 
     /// Passes input on.
@@ -147,7 +132,13 @@ impl Link {
 
     /// From now on output may be appended.
     pub(super) fn drain(&self) {
-        self.0.go.send_replace(true);
+        self.0.flow.send_if_modified(|flow| {
+            let waits = *flow == Flow::Waits;
+            if waits {
+                *flow = Flow::Goes;
+            }
+            waits
+        });
     }
 
     /// How much of the present owner's input is written to the PTY.
@@ -172,18 +163,6 @@ impl Link {
         ready.clear_ready();
         Ok(())
     }
-
-    /// What the session is told of its holder.
-    pub(super) fn adopted_input(header: &Header) -> HolderInput {
-        let former = (header.former_epoch != 0 || header.former_applied != 0)
-            .then_some((OwnerEpoch(header.former_epoch), InputOffset(header.former_applied)));
-        HolderInput::Adopted {
-            owner_epoch: OwnerEpoch(header.owner_epoch),
-            input_applied: InputOffset(header.input_applied),
-            former,
-            size: (header.cols, header.rows),
-        }
-    }
 }
 
 /// Frames that come from a holder.
@@ -205,19 +184,10 @@ impl Frames {
     /// The next thing that the session must hear; `None` at the end of the connection. Cancel safe.
     pub(super) async fn next(&mut self) -> Option<HolderInput> {
         loop {
-            let input = match self.frame().await? {
-                FromHolder::Started { pid, start_time } => HolderInput::Started { pid, start_time },
-                FromHolder::Failed { step, errno } => HolderInput::Failed { step, errno },
-                FromHolder::OwnerOk { owner_epoch, former_epoch, former_applied } => HolderInput::OwnerOk {
-                    epoch: OwnerEpoch(owner_epoch),
-                    former: (former_epoch != 0).then_some((OwnerEpoch(former_epoch), InputOffset(former_applied))),
-                },
-                FromHolder::Ended { wait_status } => HolderInput::Ended { status: wait_status },
-                FromHolder::Pong(_) | FromHolder::Adopted(_) | FromHolder::Refused { .. } | FromHolder::Done { .. } => {
-                    continue;
-                }
-            };
-            return Some(input);
+            let frame = self.frame().await?;
+            if let Some(input) = HolderInput::heard(&frame) {
+                return Some(input);
+            }
         }
     }
 

@@ -25,7 +25,6 @@ mod outbox;
 mod pump;
 mod recovery;
 mod refusing;
-mod registry;
 mod requests;
 mod restore;
 mod room;
@@ -47,15 +46,11 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use abide_holder::{BootId, Inherited};
-use abide_journal::{
-    AppendOptions, Cause, Durability, Entry, Error as JournalError, Journal, Level, LogOptions, Lsn, OnDamage,
-    ReadLimit, Retention, SystemClock,
-};
+use abide_journal::{AppendOptions, Cause, Durability, Entry, Error as JournalError, Journal, Retention, SystemClock};
 
 use serde::{Deserialize, Serialize};
 
 use self::hub::Hub;
-use self::registry::Registry;
 use self::screens::Screens;
 use self::sessions::{Sessions, Stop};
 use self::shared::Shared;
@@ -67,7 +62,7 @@ use crate::procs;
 use crate::program::Account;
 use crate::protocol::{UpgradeFailure, WireError};
 use crate::recover;
-use crate::store::{self, Event, Table, UnknownFormat};
+use crate::store::{self, Event, ReadError, Registry, Table, UnknownFormat};
 
 pub use upgrade::Formats;
 
@@ -175,6 +170,16 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+}
+
+impl From<ReadError> for Error {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Journal(error) => Self::Journal(error),
+            ReadError::Format(format) => Self::Format(format),
+            ReadError::Record(number) => Self::Registry(number),
+        }
+    }
 }
 
 fn of(owner: Option<&Owner>) -> String {
@@ -309,7 +314,7 @@ async fn serve(
     let journal = open_journal(&mut start)?;
     let durability = if start.options.journal_sync == Sync::Os { Durability::Os } else { Durability::Always };
     let registry_log = open_registry(&journal, start.options.events_bytes).await?;
-    let (table, events_bytes) = read_table(&registry_log)?;
+    let (table, events_bytes) = Table::read(&registry_log)?;
 
     let sockets = holder_sockets(&dirs);
     let probes = recovery::probe_all(sockets).await;
@@ -407,14 +412,7 @@ async fn open_registry(journal: &Journal, events_bytes: u64) -> Result<abide_jou
             Ok(log)
         }
         Err(JournalError::LogNotFound) => {
-            let options = LogOptions {
-                durability: Durability::Os,
-                retention,
-                on_damage: OnDamage::Serve,
-                essential: true,
-                ..LogOptions::default()
-            };
-            Ok(journal.create_log(store::REGISTRY_LOG, options).await?)
+            Ok(journal.create_log(store::REGISTRY_LOG, store::registry_options(retention)).await?)
         }
         Err(error) => Err(error.into()),
     }
@@ -424,35 +422,6 @@ async fn open_registry(journal: &Journal, events_bytes: u64) -> Result<abide_jou
 fn put_right(log: &abide_journal::Log, retention: Retention) {
     if log.info().is_ok_and(|info| info.options.retention != retention) {
         drop(log.set_retention(retention));
-    }
-}
-
-/// The table of the newest checkpoint and the events behind it, and how many bytes these take.
-fn read_table(log: &abide_journal::Log) -> Result<(Table, u64), Error> {
-    let (mut table, mut next) = match log.last_checkpoint()? {
-        Some(checkpoint) => {
-            let bytes = log.open_checkpoint(checkpoint.lsn)?;
-            let number = EventNumber(checkpoint.lsn.map_or(0, Lsn::get));
-            let table = serde_json::from_slice(&bytes).map_err(|_| Error::Registry(number))?;
-            (table, checkpoint.lsn.map_or(Lsn::FIRST, Lsn::next))
-        }
-        None => (Table::default(), log.info()?.base.lsn),
-    };
-    let mut events_bytes = 0;
-    loop {
-        let read = log.read(next, ReadLimit { bytes: 1 << 20, records: 4_096 }, Level::Written)?;
-        if read.records.is_empty() {
-            return Ok((table, events_bytes));
-        }
-        for record in read.records {
-            let number = EventNumber(record.lsn().get());
-            next = record.lsn().next();
-            if let abide_journal::Content::Data(bytes) = &record.content {
-                events_bytes += bytes.len() as u64;
-                let entry: store::Entry = serde_json::from_slice(bytes).map_err(|_| Error::Registry(number))?;
-                table.apply(number, record.time_us / 1_000, entry)?;
-            }
-        }
     }
 }
 

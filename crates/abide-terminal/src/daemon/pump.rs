@@ -1,31 +1,24 @@
 //! The way from a holder into the journal: one task for each holder takes output out of the ring, appends it, and
 //! acknowledges it once it is written.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use abide_holder::{LaunchError, NO_EOF, OutputError, ReadError};
-use abide_journal::{AppendOptions, Appended, Content, Entry, Error as JournalError, Expect, Log, Ticket};
-use abide_wire::Code;
-use bytes::Bytes;
+use abide_holder::{LaunchError, OutputError, ReadError};
+use abide_journal::{AppendOptions, Error as JournalError, Log};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::fail_point;
 use super::hub::{Hub, Msg};
 use super::link::{Adopted, Frames, Link};
-use super::recovery::{PROBE_AGAIN, probe, read_exit};
+use super::recovery::{PROBE_AGAIN, probe};
 use super::screens::Followed;
 use super::sessions::is_fatal;
 use super::shared::{Shared, holder_socket};
 use crate::ids::{ByteOffset, Incarnation, SessionId};
+use crate::intake::{Answered, Begin, Flow, Intake};
 use crate::recover::Probe;
 use crate::session::{Gone, HolderInput, Input};
-use crate::store::{Mark, MarkKind};
-use crate::stream;
-
-/// Most bytes of one data entry: a few of them are under way at once, so that holder and journal work side by side.
-const ENTRY_BYTES_MAX: usize = 64 << 10;
 
 /// A holder whose connection has ended is looked for again after this.
 const ENDING_TIME: Duration = Duration::from_millis(50);
@@ -40,9 +33,6 @@ const FLOOD_LOOK: Duration = Duration::from_millis(1);
 /// Without one of these a program asks nothing of its terminal: ESC, ENQ, and the second byte of CSI and DCS as one
 /// character.
 const BEGINS_QUERY: [u8; 4] = [0x1b, 0x05, 0x9b, 0x90];
-
-/// Appends under way for one session.
-const APPENDS_MAX: usize = 2;
 
 /// What a pump works with.
 pub(super) struct Context {
@@ -83,7 +73,8 @@ pub(super) async fn adopt(context: Context) {
             Ok(adopted) => {
                 fail_point::pass("adopted");
                 tracing::debug!(session = %context.session, "the holder is adopted");
-                return Pump::new(context, adopted).serve().await;
+                let (pump, begin) = Pump::new(context, adopted);
+                return pump.serve(begin).await;
             }
             Err(super::link::Refused::Stale(epoch)) => {
                 return context.hub.tell(Msg::Stale(context.session, epoch)).await;
@@ -94,9 +85,7 @@ pub(super) async fn adopt(context: Context) {
         }
         // One that is there and says nothing is not lost.
         if context.probe().await == Probe::None {
-            let head = ByteOffset(stream::written(&context.log).offset.0);
-            context.tell(Input::Drained { head, end: false }).await;
-            return context.gone(false).await;
+            return context.hub.tell(Msg::NotAdopted(context.session)).await;
         }
         tokio::time::sleep(PROBE_AGAIN).await;
     }
@@ -144,12 +133,6 @@ impl Context {
             pause = PROBE_AGAIN;
         }
     }
-
-    /// Nobody holds the program any more; how it ended, if its exit record tells.
-    async fn gone(&self, rebooted: bool) {
-        let status = read_exit(&self.shared, self.session, self.incarnation).map(|(status, _)| status);
-        self.tell(Input::Holder(HolderInput::Gone(Gone { status, rebooted, errno: 0 }))).await;
-    }
 }
 
 struct Pump {
@@ -157,32 +140,14 @@ struct Pump {
     link: Link,
     frames: Frames,
     /// Whether output may be appended: behind the record of the program's start.
-    go: watch::Receiver<bool>,
-    /// Offset of the next byte that is appended.
-    next: u64,
-    appends: VecDeque<Append>,
+    flow: watch::Receiver<Flow>,
+    intake: Intake,
+    /// Whether bytes that may ask something of a terminal are under way.
+    may_ask: bool,
     /// Bytes taken since the program last paused.
     flood: usize,
-    /// The store is full: nothing is tried until it has room.
-    full: bool,
     /// The end of output was told.
     ended: bool,
-}
-
-/// An append under way.
-struct Append {
-    /// Offset behind it.
-    end: u64,
-    ticket: Ticket<Appended>,
-    /// The program may have asked something in it.
-    may_ask: bool,
-}
-
-/// What became of one.
-struct Written {
-    end: u64,
-    may_ask: bool,
-    result: Result<(), JournalError>,
 }
 
 /// Why a pump stops.
@@ -198,21 +163,22 @@ enum Stopped {
 }
 
 impl Pump {
-    fn new(context: Context, adopted: Adopted) -> Self {
-        let Adopted { link, frames, go } = adopted;
-        let next = link.output().ring().acked();
-        Self { context, link, frames, go, next, appends: VecDeque::new(), flood: 0, full: false, ended: false }
+    fn new(context: Context, adopted: Adopted) -> (Self, Begin) {
+        let Adopted { link, frames, flow } = adopted;
+        let ring = link.output();
+        let (intake, begin) = Intake::begin(context.log.clone(), ring.ring().acked(), ring.ring().mark().head);
+        drop(ring);
+        (Self { context, link, frames, flow, intake, may_ask: false, flood: 0, ended: false }, begin)
     }
 
-    async fn serve(mut self) {
+    async fn serve(mut self, begin: Begin) {
         let Context { session, ref hub, .. } = self.context;
         let header = self.link.output().header;
         hub.tell(Msg::Adopted(session, self.link.clone())).await;
-        self.context.tell(Input::Holder(Link::adopted_input(&header))).await;
-        if header.state == abide_holder::State::Ended {
-            self.context.tell(Input::Holder(HolderInput::Ended { status: header.wait_status })).await;
+        for input in HolderInput::adopted(&header) {
+            self.context.tell(Input::Holder(input)).await;
         }
-        let stopped = match self.fill_hole().await {
+        let stopped = match self.begin(begin).await {
             Ok(()) => self.run().await,
             Err(error) => Stopped::Journal(error),
         };
@@ -233,27 +199,15 @@ impl Pump {
         }
     }
 
-    /// Output that was acknowledged and that the journal lost since: named, so that later bytes keep their offsets.
-    async fn fill_hole(&mut self) -> Result<(), JournalError> {
-        let end = stream::written(&self.context.log).offset.0;
-        if self.next <= end {
-            // What the daemon before appended and did not come to acknowledge is acknowledged now.
-            let mut output = self.link.output();
-            let head = output.ring().mark().head;
-            output.ack(end.min(head));
-            drop(output);
-            self.next = end;
-            return Ok(());
-        }
-        let lost_bytes = self.next - end;
-        // Of one whose log is empty all is gone: it was another journal that had it.
-        let code = if end == 0 { Code::JournalMissing } else { Code::JournalFailed };
-        let kind = MarkKind::Hole { code: code.as_str().to_owned(), lost_bytes: Some(lost_bytes) };
-        let mark = Mark { kind, event: None };
-        let entries = vec![
-            (self.context.log.clone(), Entry::mark(mark.tag(), mark.payload().unwrap_or_default())),
-            (self.context.log.clone(), Entry::gap(lost_bytes)),
-        ];
+    /// Brings ring and log together.
+    async fn begin(&mut self, begin: Begin) -> Result<(), JournalError> {
+        let entries = match begin {
+            Begin::Acknowledge(to) => {
+                self.link.output().ack(to);
+                return Ok(());
+            }
+            Begin::Name(entries) => entries,
+        };
         loop {
             match self.context.shared.journal.append_batch(entries.clone(), AppendOptions::default()).await {
                 Err(JournalError::Full) => self.wait_for_space().await,
@@ -286,7 +240,7 @@ impl Pump {
             }
             let moved = self.context.followed.moved.clone();
             tokio::select! {
-                written = next_written(&mut self.appends) => {
+                written = next_answer(&mut self.intake) => {
                     if let Err(stopped) = self.written(written) {
                         return stopped;
                     }
@@ -304,8 +258,8 @@ impl Pump {
                     }
                     None => return Stopped::HolderGone,
                 },
-                _ = self.go.changed() => {}
-                _ = space.changed(), if self.full => self.full = false,
+                _ = self.flow.changed() => {}
+                _ = space.changed(), if self.intake.is_full() => self.intake.space(),
                 () = moved.notified(), if lags => {}
             }
         }
@@ -313,23 +267,22 @@ impl Pump {
 
     /// Whether the screen is so far behind that no more output is taken.
     fn lags(&self) -> bool {
-        self.context.followed.lags(self.next, self.context.shared.options.model_lag_bytes_max)
+        self.context.followed.lags(self.intake.next(), self.context.shared.options.model_lag_bytes_max)
     }
 
-    /// Whether output may be appended now. Beside an append that is under way only a full entry is: of less, more comes
-    /// together until that is written, and the threads of the journal are woken for many bytes instead of few.
+    /// Whether output may be appended now.
     fn may_take(&self) -> bool {
-        let room = match self.appends.len() {
-            0 => true,
-            under_way => under_way < APPENDS_MAX && self.waiting() >= ENTRY_BYTES_MAX,
-        };
-        room && *self.go.borrow() && !self.full && !self.lags()
+        self.intake.may_take(self.waiting()) && *self.flow.borrow() == Flow::Goes && !self.lags()
     }
 
     /// Bytes that the ring holds beyond what was taken.
     fn waiting(&self) -> usize {
-        let waiting = self.link.output().ring().mark().head.saturating_sub(self.next);
-        usize::try_from(waiting).unwrap_or(usize::MAX)
+        self.intake.waiting(self.link.output().ring().mark().head)
+    }
+
+    /// Whether nothing of the ring is left to be taken, or under way.
+    fn is_emptied(&self) -> bool {
+        (self.waiting() == 0 || *self.flow.borrow() == Flow::Ended) && self.intake.is_idle()
     }
 
     /// Takes what is there and appends it. Whether there was anything.
@@ -337,61 +290,35 @@ impl Pump {
         if !self.may_take() {
             return Ok(false);
         }
-        let mut bytes = Vec::with_capacity(self.waiting().min(ENTRY_BYTES_MAX));
-        while bytes.len() < ENTRY_BYTES_MAX {
-            let from = self.next + bytes.len() as u64;
-            let read = self.link.output().read(from, ENTRY_BYTES_MAX - bytes.len(), &mut bytes);
-            match read {
-                Ok(0) => break,
-                Ok(_) => {}
-                Err(OutputError::Ring(ReadError::Stale(epoch))) => return Err(Stopped::Stale(epoch)),
-                Err(error) => {
-                    tracing::error!(session = %self.context.session, %error, "output cannot be taken");
-                    return Err(Stopped::Broken);
-                }
+        let read = |from, max, bytes: &mut Vec<u8>| self.link.output().read(from, max, bytes);
+        let bytes = self.intake.gather(self.waiting(), read).map_err(|error| match error {
+            OutputError::Ring(ReadError::Stale(epoch)) => Stopped::Stale(epoch),
+            error => {
+                tracing::error!(session = %self.context.session, %error, "output cannot be taken");
+                Stopped::Broken
             }
-        }
+        })?;
         if bytes.is_empty() {
             return Ok(false);
         }
         self.flood += bytes.len();
-        let may_ask = bytes.iter().any(|byte| BEGINS_QUERY.contains(byte));
-        let length = bytes.len() as u64;
-        let options = AppendOptions::at(self.context.shared.output_durability())
-            .expect(Expect::Offset(abide_journal::ByteOffset(self.next)));
-        match self.context.log.try_append(Entry { tag: 0, content: Content::Data(Bytes::from(bytes)) }, options) {
-            Ok(ticket) => {
-                self.next += length;
-                self.appends.push_back(Append { end: self.next, ticket, may_ask });
-                Ok(true)
-            }
-            // A full queue shrinks with the appends of others; the space watch moves when it has.
-            Err(JournalError::Full | JournalError::Busy) => {
-                self.full = true;
-                Ok(false)
-            }
-            Err(error) => Err(Stopped::Journal(error)),
-        }
+        self.may_ask |= bytes.iter().any(|byte| BEGINS_QUERY.contains(byte));
+        self.intake.append(bytes, self.context.shared.output_durability()).map_err(Stopped::Journal)
     }
 
     /// The oldest append was answered.
-    fn written(&mut self, written: Written) -> Result<(), Stopped> {
-        let Written { end, may_ask, result } = written;
-        match result {
-            Ok(()) => {
+    fn written(&mut self, answered: Answered) -> Result<(), Stopped> {
+        match self.intake.answered(answered) {
+            Ok(Some(end)) => {
                 fail_point::pass("output_written");
                 self.link.output().ack(end);
                 fail_point::pass("output_acknowledged");
+                let may_ask = self.may_ask;
+                self.may_ask &= !self.intake.is_idle();
                 self.context.shared.screens.output(self.context.session, &self.context.followed, may_ask);
                 Ok(())
             }
-            // Nothing was written: the ring has the bytes still, and what was appended behind them was refused too.
-            Err(JournalError::Full) => {
-                self.full = true;
-                self.appends.clear();
-                self.next = stream::written(&self.context.log).offset.0;
-                Ok(())
-            }
+            Ok(None) => Ok(()),
             Err(error) if is_fatal(&error) => Err(Stopped::Journal(error)),
             Err(error) => {
                 tracing::error!(session = %self.context.session, %error, "output was refused by the journal");
@@ -403,42 +330,43 @@ impl Pump {
     /// Says once that all output is journalled, when the PTY has ended and it is.
     async fn tell_end(&mut self) {
         let eof = self.link.output().ring().mark().eof_offset;
-        if !self.ended && eof != NO_EOF && self.appends.is_empty() && self.next >= eof {
+        if !self.ended && self.intake.has_all(eof) {
             self.ended = true;
-            self.context.tell(Input::Drained { head: ByteOffset(self.next), end: true }).await;
+            self.context.tell(Input::Drained { head: ByteOffset(self.intake.next()), end: true }).await;
         }
         self.context.hub.try_tell(Msg::Applied(self.context.session));
     }
 
     /// The holder has died: what lies in its memory is taken still.
     async fn take_rest(mut self) {
-        self.go = watch::channel(true).1;
+        let flow = self.flow.borrow().of_rest();
+        self.flow = watch::channel(flow).1;
         loop {
             match self.take() {
-                Ok(true) if self.appends.len() < APPENDS_MAX => continue,
-                Ok(_) if self.appends.is_empty() && !self.full => break,
-                Ok(_) => {}
+                Ok(true) => continue,
+                Ok(false) if self.is_emptied() => break,
+                Ok(false) => {}
                 Err(Stopped::Journal(error)) => return self.context.hub.tell(Msg::Poisoned(error)).await,
                 Err(_) => break,
             }
-            if self.full && self.appends.is_empty() {
+            if self.intake.is_full() && self.intake.is_idle() {
                 self.wait_for_space().await;
-                self.full = false;
+                self.intake.space();
                 continue;
             }
-            if self.appends.is_empty() {
+            if self.intake.is_idle() {
                 // Only the screen is behind.
                 let moved = self.context.followed.moved.clone();
                 let _ = tokio::time::timeout(LAG_LOOK, moved.notified()).await;
                 continue;
             }
-            let written = next_written(&mut self.appends).await;
+            let written = next_answer(&mut self.intake).await;
             if let Err(Stopped::Journal(error)) = self.written(written) {
                 return self.context.hub.tell(Msg::Poisoned(error)).await;
             }
         }
         self.context.await_none().await;
-        self.context.hub.tell(Msg::HolderLost(self.context.session, ByteOffset(self.next))).await;
+        self.context.hub.tell(Msg::HolderLost(self.context.session, ByteOffset(self.intake.next()))).await;
     }
 }
 
@@ -456,10 +384,6 @@ fn pass_frame(answered: &HolderInput) {
 const LAG_LOOK: Duration = Duration::from_millis(100);
 
 /// The answer to the oldest append; never if there is none.
-async fn next_written(appends: &mut VecDeque<Append>) -> Written {
-    let Some(append) = appends.front_mut() else { return std::future::pending().await };
-    let result = (&mut append.ticket).await.map(|_| ());
-    let written = Written { end: append.end, may_ask: append.may_ask, result };
-    appends.pop_front();
-    written
+async fn next_answer(intake: &mut Intake) -> Answered {
+    std::future::poll_fn(|context| intake.poll_answer(context)).await
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use abide_holder::{BootId, ProbeError, ProbeTimeouts, State as HolderState};
-use abide_journal::{AppendOptions, Entry};
+use abide_journal::{AppendOptions, Entry, Error as JournalError, Journal, Log};
+use abide_wire::Code;
 use tokio::sync::Semaphore;
 
 use super::hub::Msg;
@@ -18,10 +19,10 @@ use crate::procs::{self, ProcessId};
 use crate::protocol::{EntryOutcome, Lost, ReportEntry};
 use crate::record::State;
 use crate::recover::{
-    self, Child, Decision, ExitFile, ExitSource, HolderEffect, Missing, Outcome, Pong, Probe, SessionEffect, Stage,
+    self, Child, Decision, ExitFile, ExitSource, HolderEffect, Missing, Outcome, Pong, Probe, SessionEffect,
 };
 use crate::session::{Gone, HolderInput, Input};
-use crate::store::{self, Facts, Mark, MarkKind};
+use crate::store::{self, Facts};
 use crate::stream;
 
 /// Holders that are asked at a time.
@@ -159,7 +160,7 @@ impl Sessions {
         let log_end =
             self.entries.get(&id).and_then(|entry| entry.log.as_ref()).map_or(0, |log| stream::written(log).offset.0);
         let boot = self.shared.boot;
-        let session = facts.as_ref().map(|facts| recorded(facts, boot, ByteOffset(log_end)));
+        let session = facts.as_ref().map(|facts| recover::Session::of(facts, boot, ByteOffset(log_end)));
         // The process table is read for those alone whose holder is not there.
         let looked_for = facts.as_ref().zip(session).filter(|(_, session)| !recover::is_served(boot, session, &probe));
         let around =
@@ -209,6 +210,7 @@ impl Sessions {
                 tracing::warn!(session = %id, code = ?decision.code, "a holder is left alone");
                 // One that cannot be asked yet may answer later. What was decided of the others stays.
                 if decision.outcome == Some(Outcome::Pending) {
+                    self.feed(id, Input::OutOfReach);
                     self.probe_again(id);
                 }
             }
@@ -219,7 +221,7 @@ impl Sessions {
         }
         let open = self.entries.get(&id).is_some_and(|entry| entry.facts().state() != State::Finalized);
         if let Some(outcome) = decision.outcome.filter(|outcome| open && *outcome != Outcome::Pending) {
-            self.feed(id, Input::Recovered(outcome.as_str(), decision.code.map(abide_wire::Code::as_str)));
+            self.feed(id, Input::Recovered(outcome.as_str(), decision.code.map(Code::as_str)));
         }
         match decision.session {
             // What was taken in is adopted once it is recorded.
@@ -261,8 +263,12 @@ impl Sessions {
         let facts = entry.facts().clone();
         let around = surroundings(&self.shared, &facts, true, &self.holders());
         // Programs of one that had ended by itself, or never was started, are not the holder's leavings.
-        let runs = matches!(facts.record().state, State::Running | State::Terminating) && around.exit_status.is_none();
-        let left = if runs { around.left } else { Vec::new() };
+        let ran = match facts.state() {
+            State::Starting => facts.start_recorded,
+            State::Running | State::Terminating => true,
+            State::Exited | State::Finalized => false,
+        };
+        let left = if ran && around.exit_status.is_none() { around.left } else { Vec::new() };
         let hub = self.hub.clone();
         tokio::spawn(async move {
             procs::end_left(&left).await;
@@ -270,6 +276,21 @@ impl Sessions {
             hub.tell(Msg::Session(id, Input::Drained { head, end: false })).await;
             hub.tell(Msg::Session(id, Input::Holder(HolderInput::Gone(gone)))).await;
         });
+    }
+
+    /// The holder that was to be adopted is gone. One that never was told to start its program is launched again;
+    /// nothing is left to be decided of a session that has ended; of every other it is decided as at a start: what the
+    /// holder had is lost, and named.
+    pub(super) fn not_adopted(&mut self, id: SessionId) {
+        let Some(entry) = self.entries.get(&id) else { return };
+        let facts = entry.facts();
+        let accepted = facts.state() == State::Starting && !facts.start_recorded;
+        if accepted || facts.state() == State::Finalized {
+            let gone = Gone { status: None, rebooted: false, errno: 0 };
+            self.feed(id, Input::Holder(HolderInput::Gone(gone)));
+        } else {
+            self.decide(id, Probe::None);
+        }
     }
 
     /// The holders that this daemon knows: none of their processes is any session's.
@@ -286,16 +307,17 @@ impl Sessions {
             Some(ExitSource::File) => around.and_then(|around| around.exit_status).map(|(status, _)| status),
             _ => None,
         };
-        let code = if rebooted { "HOST_REBOOTED" } else { "HOLDER_LOST" };
+        let code = if rebooted { Code::HostRebooted } else { Code::HolderLost };
         let log = entry.log.clone();
         let (hub, journal) = (self.hub.clone(), self.shared.journal.clone());
         tokio::spawn(async move {
             let mut head = 0;
             if let Some(log) = log {
-                if let Some(entries) = hole(&log, code, missing)
-                    && let Err(error) = journal.append_batch(entries, AppendOptions::default()).await
-                {
-                    tracing::warn!(session = %id, %error, "missing output is not named in the log");
+                if let Some(entries) = missing.named(&log, code) {
+                    let named = name_missing(&journal, entries).await;
+                    if let Err(error) = named {
+                        tracing::warn!(session = %id, %error, "missing output is not named in the log");
+                    }
                 }
                 head = stream::written(&log).offset.0;
             }
@@ -305,19 +327,16 @@ impl Sessions {
     }
 }
 
-/// What names missing output in a log.
-fn hole(log: &abide_journal::Log, code: &str, missing: Missing) -> Option<Vec<(abide_journal::Log, Entry)>> {
-    let lost_bytes = match missing {
-        Missing::Nothing => return None,
-        Missing::Bytes(bytes) => Some(bytes),
-        Missing::Unknown => None,
-    };
-    let mark = Mark { kind: MarkKind::Hole { code: code.to_owned(), lost_bytes }, event: None };
-    let mut entries = vec![(log.clone(), Entry::mark(mark.tag(), mark.payload().unwrap_or_default()))];
-    if let Some(bytes) = lost_bytes {
-        entries.push((log.clone(), Entry::gap(bytes)));
+/// Names missing output, once there is room for that.
+async fn name_missing(journal: &Journal, entries: Vec<(Log, Entry)>) -> Result<(), JournalError> {
+    let mut space = journal.space();
+    space.get();
+    loop {
+        match journal.append_batch(entries.clone(), AppendOptions::default()).await {
+            Err(JournalError::Full) => drop(tokio::time::timeout(PROBE_AGAIN, space.changed()).await),
+            named => return named.map(drop),
+        }
     }
-    Some(entries)
 }
 
 fn told(outcome: Outcome) -> EntryOutcome {
@@ -329,21 +348,6 @@ fn told(outcome: Outcome) -> EntryOutcome {
         Outcome::Orphan => EntryOutcome::Orphan,
         Outcome::Pending => EntryOutcome::Pending,
     }
-}
-
-fn recorded(facts: &Facts, boot: BootId, log_end: ByteOffset) -> recover::Session {
-    let record = facts.record();
-    let stage = match record.state {
-        State::Starting if facts.start_recorded => Stage::Starting,
-        State::Starting => Stage::Accepted,
-        State::Running => Stage::Running,
-        State::Terminating => Stage::Terminating,
-        State::Exited => Stage::Exited,
-        State::Finalized => Stage::Finalized,
-    };
-    // A boot id that cannot be read is none of this machine's.
-    let launched_in = facts.created.boot_id.clone().try_into().unwrap_or(BootId([!boot.0[0]; 16]));
-    recover::Session { stage, incarnation: record.incarnation, boot: launched_in, log_end }
 }
 
 /// What lies around a session without a holder. Of a program of another boot no process is left.

@@ -1,6 +1,5 @@
 //! What clients ask for: which session is meant, and what is answered without asking it.
 
-use abide_journal::{At, Cursor, Epoch, Level, Place, PositionAnswer, PositionQuery};
 use abide_wire::RequestId;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
@@ -233,7 +232,7 @@ impl Sessions {
                 Begin::Snapshot(end, attach.scrollback_lines.unwrap_or(self.shared.options.scrollback_lines) as usize)
             }
             StartAt::Live => Begin::At(end.cursor()),
-            StartAt::Offset { offset, epoch } => Begin::At(start_at(&log, offset, epoch, level)?),
+            StartAt::Offset { offset, epoch } => Begin::At(stream::start_at(&log, offset, epoch, level)?),
         };
         let end_offset = followed.answers(ByteOffset(end.offset.0), !entry.core.terminal_answers());
         let record = entry.facts().record();
@@ -284,29 +283,7 @@ impl Sessions {
             progress,
             screens: self.shared.screens.clone(),
             outbox: connection.outbox.clone(),
+            teller: stream::Teller::default(),
         })
-    }
-}
-
-/// Where a stream begins that asks for an offset, in the history that it knows.
-fn start_at(
-    log: &abide_journal::Log,
-    offset: ByteOffset,
-    epoch: Option<u64>,
-    level: Level,
-) -> Result<Cursor, WireError> {
-    let query = PositionQuery { epoch: epoch.map(Epoch), at: At::Offset(abide_journal::ByteOffset(offset.0)) };
-    let epoch_now = log.info().map_err(|_| WireError::journal_failed())?.epoch.0;
-    let end = stream::end_at(log, level);
-    let ahead =
-        |resume: Place| WireError::offset_ahead(ByteOffset(end.offset.0), epoch_now, ByteOffset(resume.offset.0));
-    match log.check_position(query).map_err(|_| WireError::journal_failed())? {
-        PositionAnswer::Exact(_) if offset.0 > end.offset.0 => Err(ahead(end)),
-        PositionAnswer::Exact(_) => Ok(Cursor::at(offset.0)),
-        PositionAnswer::Trimmed { base } | PositionAnswer::Unknown { base } => {
-            Err(WireError::offset_trimmed(ByteOffset(base.offset.0)))
-        }
-        PositionAnswer::Ahead { next } => Err(ahead(next)),
-        PositionAnswer::Diverged { common } => Err(ahead(common)),
     }
 }

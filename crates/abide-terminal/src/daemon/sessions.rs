@@ -19,7 +19,6 @@ use super::hub::{Granted, Hub, Msg, StreamInput};
 use super::link::Link;
 use super::outbox::Outbox;
 use super::pump;
-use super::registry::Registry;
 use super::screens::Followed;
 use super::shared::{Launch, Shared, now};
 use super::view::View;
@@ -32,7 +31,7 @@ use crate::protocol::{
 use crate::record::State;
 use crate::recover;
 use crate::session::{Asker, Input, Op, Session, Size, StreamId, Unit};
-use crate::store::{Event, Facts, Table, Tombstone};
+use crate::store::{Event, Facts, Registry, Table, Tombstone};
 use crate::stream;
 
 /// Input counts are told this long after input that was not told of, in milliseconds.
@@ -69,8 +68,6 @@ pub(super) struct Sessions {
     pub(super) probed: BTreeSet<u32>,
     lock: Lock,
     timers: BTreeSet<(u64, SessionId)>,
-    /// Events whose durability a session waits for.
-    durable_due: VecDeque<(EventNumber, Option<SessionId>)>,
     /// A higher epoch on its way into the registry, and the sessions whose holders ask for it.
     raising: Option<(DaemonEpoch, BTreeSet<SessionId>)>,
     pub(super) launches: Arc<Semaphore>,
@@ -224,7 +221,6 @@ impl Sessions {
             probed: BTreeSet::new(),
             lock,
             timers: BTreeSet::new(),
-            durable_due: VecDeque::new(),
             raising: None,
             launches,
             full: false,
@@ -347,10 +343,8 @@ impl Sessions {
                     self.make_room();
                 }
             }
-            self.durable_due.push_back((written.last, written.session));
         }
-        let durable = self.registry.durable();
-        while let Some((number, session)) = self.durable_due.pop_front_if(|(number, _)| *number <= durable) {
+        for (number, session) in self.registry.durable() {
             match session {
                 Some(session) => self.feed(session, Input::Durable(number)),
                 None => self.epoch_raised(),
@@ -395,7 +389,7 @@ impl Sessions {
         let above = recover::next_epoch(self.shared.daemon_epoch(), [DaemonEpoch(epoch)]);
         let (_, asked) = self.raising.get_or_insert_with(|| {
             let event = Event::boot(above, self.shared.boot, &self.shared.version);
-            self.registry.append(None, Unit::of(event, None), None);
+            let _queued = self.registry.append(None, Unit::of(event, None), None);
             (above, BTreeSet::new())
         });
         asked.insert(id);
@@ -476,6 +470,7 @@ impl Sessions {
             }
             Msg::LeftEnded(id) => self.left_ended(id),
             Msg::HolderLost(id, head) => self.holder_lost(id, head),
+            Msg::NotAdopted(id) => self.not_adopted(id),
             Msg::Probed(id, probe) => self.decide(id, probe),
             Msg::Stale(id, epoch) => self.stale(id, epoch),
             Msg::Checked(Ok(binary)) => self.stop(Stop::Replaced(binary)),

@@ -1,6 +1,6 @@
 //! A stream: one reader of a session's log, at its own pace. The journal is the queue; nothing is kept for it here.
 
-use abide_journal::{Content, Cursor, Error, Level, Log, Place, ReadLimit, Record};
+use abide_journal::{Cursor, Error, Level, Log, Place, ReadLimit};
 use abide_wire::Code;
 use bytes::Bytes;
 use tokio::sync::{oneshot, watch};
@@ -10,14 +10,10 @@ use super::outbox::Outbox;
 use super::screens::{Screens, Snapshot};
 use super::view::View;
 use crate::ids::{ByteOffset, ClientId, SessionId};
-use crate::protocol::{
-    Attached, Detached, ExitTold, Hole, Mode, OwnershipChanged, Restored, SizeChanged, StreamMessage, limits,
-    output_header, snapshot_header,
-};
+use crate::protocol::{Attached, Detached, ExitTold, StreamMessage, limits, output_header, snapshot_header};
 use crate::record::State;
 use crate::session::StreamId;
-use crate::store::{Mark, MarkKind};
-use crate::stream::{self, Seen, Step};
+use crate::stream::{self, Seen, Step, Teller, Told};
 
 /// What begins a stream.
 pub(super) enum Begin {
@@ -44,6 +40,7 @@ pub(super) struct Viewer {
     pub(super) progress: watch::Sender<ByteOffset>,
     pub(super) screens: Screens,
     pub(super) outbox: Outbox,
+    pub(super) teller: Teller,
 }
 
 impl Viewer {
@@ -141,62 +138,23 @@ impl Viewer {
     }
 
     /// Sends one piece of the log on; the cursor behind it.
-    fn read(&self, cursor: Cursor, bytes_max: usize) -> Result<Cursor, Detached> {
+    fn read(&mut self, cursor: Cursor, bytes_max: usize) -> Result<Cursor, Detached> {
         let limit = ReadLimit { bytes: bytes_max, records: RECORDS_MAX };
         let read = match self.log.read_bytes(cursor, limit, self.level, true) {
             Ok(read) => read,
             Err(error) => return Err(self.unreadable(cursor, &error)),
         };
-        let mut hole_told = false;
-        for record in read.records {
-            match &record.content {
-                Content::Data(bytes) => {
-                    let header = output_header(ByteOffset(record.offset.0), bytes.len());
-                    self.outbox.push(&[Bytes::copy_from_slice(&header), bytes.clone()]);
+        let types = self.view.borrow().owner_stream == Some(self.id);
+        for told in self.teller.tell(&read.records, &self.client, types) {
+            match told {
+                Told::Output { offset, bytes } => {
+                    let header = output_header(offset, bytes.len());
+                    self.outbox.push(&[Bytes::copy_from_slice(&header), bytes]);
                 }
-                Content::Mark(payload) => {
-                    hole_told = self.tell(&record, payload);
-                }
-                Content::Gap(bytes) if !hole_told => {
-                    let hole = Hole {
-                        offset: ByteOffset(record.offset.0),
-                        code: Code::JournalFailed,
-                        lost_bytes: Some(*bytes),
-                    };
-                    self.send(&StreamMessage::Hole(hole));
-                }
-                Content::Gap(_) => hole_told = false,
+                Told::Message(message) => self.send(&message),
             }
         }
         Ok(read.next)
-    }
-
-    /// Tells what a mark says. True if it was a hole, whose gap follows.
-    fn tell(&self, record: &Record, payload: &[u8]) -> bool {
-        let offset = ByteOffset(record.offset.0);
-        let Some(mark) = Mark::read(record.tag, payload) else { return false };
-        match mark.kind {
-            MarkKind::Resized { cols, rows } => {
-                self.send(&StreamMessage::Resized(SizeChanged { offset, cols, rows }));
-            }
-            MarkKind::OwnerChanged { former, owner, owner_epoch, cause } => {
-                let mine = owner.as_ref() == Some(&self.client) && self.view.borrow().owner_stream == Some(self.id);
-                let mode = if mine { Mode::Owner } else { Mode::Observer };
-                let told = OwnershipChanged { offset, former, owner, owner_epoch, cause, mode };
-                self.send(&StreamMessage::OwnershipChanged(told));
-            }
-            MarkKind::Restoring { incarnation, r#as, code } => {
-                let at = record.time_us / 1_000;
-                self.send(&StreamMessage::Restored(Restored { offset, incarnation, at, r#as, code }));
-            }
-            MarkKind::Hole { code, lost_bytes } => {
-                let code = code.parse().unwrap_or(Code::JournalFailed);
-                self.send(&StreamMessage::Hole(Hole { offset, code, lost_bytes }));
-                return true;
-            }
-            MarkKind::Started { .. } | MarkKind::Exited { .. } => {}
-        }
-        false
     }
 
     fn unreadable(&self, cursor: Cursor, error: &Error) -> Detached {

@@ -1,6 +1,7 @@
 //! What a starting daemon makes of the sessions and holders that it finds.
 
 mod decide;
+mod recorded;
 
 pub use decide::{
     Child, Decision, ExitFile, ExitSource, Facts, HolderEffect, Missing, Orphans, Outcome, Pong, Probe, Session,

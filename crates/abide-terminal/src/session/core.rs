@@ -275,6 +275,7 @@ impl Session {
             Input::LogCreated => self.log_created(now, out),
             Input::Holder(event) => self.holder_event(now, &event, out),
             Input::Drained { head, end } => self.output_taken(now, head, end, out),
+            Input::OutOfReach => self.out_of_reach(now, out),
             Input::Recovered(outcome, code) => self.recovered(now, outcome, code, out),
             Input::Expired(cause) => self.expire(cause, out),
             Input::RestorePrepared(prepared) => self.restore_prepared(prepared, out),

@@ -139,6 +139,8 @@ pub enum Input {
     Found(Vec<Process>),
     /// It has ended, and is kept no longer: `expired`, or `disk`.
     Expired(&'static str),
+    /// Its holder is there and cannot be adopted for now: nothing but a kill goes on.
+    OutOfReach,
     /// What the start of this daemon found of it: outcome and failure code. It comes before anything else.
     Recovered(&'static str, Option<&'static str>),
     /// A point in time that [`Session::poll_timeout`](super::Session::poll_timeout) named may have come.

@@ -70,6 +70,15 @@ impl Session {
         self.report(event, None, Then::Nothing, out);
     }
 
+    /// Its holder is there and cannot be adopted: what the daemon before had begun has its bound all the same.
+    pub(super) fn out_of_reach(&mut self, now: Now, out: &mut Vec<Output>) {
+        match self.facts.state() {
+            State::Starting if self.start_by.is_none() => self.start_by = Some(now.boot_ms + START_MS_MAX),
+            State::Terminating if self.kill.is_none() => self.kill_recorded(now, out),
+            _ => {}
+        }
+    }
+
     pub(super) fn log_created(&mut self, now: Now, out: &mut Vec<Output>) {
         if self.facts.state() != State::Starting {
             return;
@@ -260,6 +269,9 @@ impl Session {
                 self.drained.1 = true;
                 self.refuse_creator(WireError::exited(self.facts.record()), out);
                 self.to_holder(Frame::Hangup, out);
+            }
+            ExitKind::Lost(ref code) if code == Code::HolderUnresponsive.as_str() && self.holder != Holder::Adopted => {
+                out.push(Output::HangUp);
             }
             _ if self.facts.record().started_at.is_none() => self.to_holder(Frame::Hangup, out),
             _ if exit.forced => self.to_holder(Frame::Abandon, out),

@@ -16,6 +16,7 @@
 
 mod attach;
 mod core;
+mod frames;
 mod io;
 mod kill;
 mod life;

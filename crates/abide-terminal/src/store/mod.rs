@@ -7,14 +7,18 @@
 mod event;
 mod facts;
 mod mark;
+mod options;
+mod registry;
 mod screen;
 mod table;
 
 pub use event::{Created, Entry, Event};
 pub use facts::{Facts, KillFacts, RESTORES_MAX, RESTORES_MS};
 pub use mark::{Mark, MarkKind};
+pub use options::{registry_options, session_options};
+pub use registry::{Registry, Written};
 pub use screen::{SCREEN_BYTES_MAX, ScreenHeader};
-pub use table::{TOMBSTONE_MS_MAX, TOMBSTONES_MAX, Table, Tombstone, UnknownFormat};
+pub use table::{ReadError, TOMBSTONE_MS_MAX, TOMBSTONES_MAX, Table, Tombstone, UnknownFormat};
 
 /// Name of the log that is the truth about states.
 pub const REGISTRY_LOG: &str = "terminals";

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use abide_journal::{Content, Error as JournalError, Level, Log, Lsn, ReadLimit};
 use serde::{Deserialize, Serialize};
 
 use super::event::{Entry, Event};
@@ -45,7 +46,53 @@ pub struct UnknownFormat {
     pub found: u32,
 }
 
+/// Why the registry cannot be read. The daemon ends, and has changed nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The journal cannot.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A newer version wrote it.
+    #[error(transparent)]
+    Format(#[from] UnknownFormat),
+    /// A record is no event.
+    #[error("event {0} of the registry cannot be read")]
+    Record(EventNumber),
+}
+
+/// Records of the registry that are read at once.
+const READ: ReadLimit = ReadLimit { bytes: 1 << 20, records: 4_096 };
+
 impl Table {
+    /// The table of the newest checkpoint of the registry log and the events behind it, and how many bytes these take.
+    pub fn read(log: &Log) -> Result<(Self, u64), ReadError> {
+        let (mut table, mut next) = match log.last_checkpoint()? {
+            Some(checkpoint) => {
+                let bytes = log.open_checkpoint(checkpoint.lsn)?;
+                let number = EventNumber(checkpoint.lsn.map_or(0, Lsn::get));
+                let table = serde_json::from_slice(&bytes).map_err(|_| ReadError::Record(number))?;
+                (table, checkpoint.lsn.map_or(Lsn::FIRST, Lsn::next))
+            }
+            None => (Self::default(), log.info()?.base.lsn),
+        };
+        let mut events_bytes = 0;
+        loop {
+            let read = log.read(next, READ, Level::Written)?;
+            if read.records.is_empty() {
+                return Ok((table, events_bytes));
+            }
+            for record in read.records {
+                let number = EventNumber(record.lsn().get());
+                next = record.lsn().next();
+                if let Content::Data(bytes) = &record.content {
+                    events_bytes += bytes.len() as u64;
+                    let entry = serde_json::from_slice(bytes).map_err(|_| ReadError::Record(number))?;
+                    table.apply(number, record.time_us / 1_000, entry)?;
+                }
+            }
+        }
+    }
+
     /// Takes in the event that was written at `at` (wall clock, ms) under number `number`.
     pub fn apply(&mut self, number: EventNumber, at: u64, entry: Entry) -> Result<(), UnknownFormat> {
         match (entry.event, entry.session) {

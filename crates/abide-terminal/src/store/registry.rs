@@ -6,9 +6,9 @@ use abide_journal::{
     AppendOptions, Appended, Durability, Entry, Error, Expect, Journal, Level, Log, Lsn, ReadLimit, TailWatch, Ticket,
 };
 
+use super::{Entry as EventEntry, Event, Mark, Table};
 use crate::ids::{EventNumber, SessionId};
 use crate::session::{Refusal, Unit};
-use crate::store::{self, Event, Mark, Table};
 use crate::stream;
 
 /// One transition on its way into the journal.
@@ -33,16 +33,18 @@ impl Transition {
 }
 
 /// A transition that was written.
-pub(super) struct Written {
+#[derive(Debug, Clone)]
+pub struct Written {
     /// None for the daemon's own.
-    pub(super) session: Option<SessionId>,
-    /// The number of its first event, and of its last.
-    pub(super) first: EventNumber,
-    pub(super) last: EventNumber,
+    pub session: Option<SessionId>,
+    /// The number of its first event.
+    pub first: EventNumber,
+    /// The number of its last.
+    pub last: EventNumber,
     /// By the journal's clock.
-    pub(super) at: u64,
+    pub at: u64,
     /// The names of its events, in order.
-    pub(super) events: Vec<&'static str>,
+    pub events: Vec<&'static str>,
 }
 
 /// The one writer of the registry log.
@@ -51,7 +53,7 @@ pub(super) struct Written {
 /// ([`Expect::Lsn`]). Behind a refused unit those under way come back with `append_conflict`; then nothing goes out
 /// until all have come back, and they are appended anew in their order.
 #[derive(Debug)]
-pub(super) struct Registry {
+pub struct Registry {
     journal: Journal,
     log: Log,
     /// With `journal.sync = "os"` events wait for no sync.
@@ -60,14 +62,20 @@ pub(super) struct Registry {
     under_way: VecDeque<(Lsn, Transition)>,
     come_back: VecDeque<Transition>,
     settling: bool,
+    /// Those whose marks have no log yet: at most one of each session.
+    without_log: Vec<Transition>,
     /// Not given to the journal yet.
     queued: VecDeque<Transition>,
+    /// Transitions that are written and not known to be durable.
+    not_durable: VecDeque<(EventNumber, Option<SessionId>)>,
     /// Bytes of events since the newest table.
     since_table: u64,
 }
 
 impl Registry {
-    pub(super) fn new(journal: Journal, log: Log, durability: Durability, since_table: u64) -> Self {
+    /// The writer of this log, which nobody else appends to from now on. `since_table`: bytes of the events behind its
+    /// newest table.
+    pub fn new(journal: Journal, log: Log, durability: Durability, since_table: u64) -> Self {
         let next = stream::written(&log).lsn;
         Self {
             journal,
@@ -77,23 +85,42 @@ impl Registry {
             under_way: VecDeque::new(),
             come_back: VecDeque::new(),
             settling: false,
+            without_log: Vec::new(),
             queued: VecDeque::new(),
+            not_durable: VecDeque::new(),
             since_table,
         }
     }
 
     /// How far the log is written and durable; a change wakes the hub.
-    pub(super) fn tail(&self) -> TailWatch {
+    pub fn tail(&self) -> TailWatch {
         self.log.tail()
     }
 
     /// Takes a transition of a session (or of the daemon) to be appended, with its marks in that session's log.
-    pub(super) fn append(&mut self, session: Option<SessionId>, unit: Unit, log: Option<Log>) {
-        self.queued.push_back(Transition { session, unit, log });
+    ///
+    /// `false`: it has a mark, and there is no log for it yet. That is to be made, and the transition waits until
+    /// [`Registry::log_created`] brings it: an event never stands without its mark.
+    #[must_use = "its log may have to be made"]
+    pub fn append(&mut self, session: Option<SessionId>, unit: Unit, log: Option<Log>) -> bool {
+        let has_mark = unit.iter().any(|(_, mark)| mark.is_some());
+        let transition = Transition { session, unit, log };
+        if has_mark && transition.log.is_none() {
+            self.without_log.push(transition);
+            return false;
+        }
+        self.queued.push_back(transition);
+        true
+    }
+
+    /// A session has its log: what waited for that is appended.
+    pub fn log_created(&mut self, session: SessionId, log: &Log) {
+        let waiting = self.without_log.extract_if(.., |transition| transition.session == Some(session));
+        self.queued.extend(waiting.map(|transition| Transition { log: Some(log.clone()), ..transition }));
     }
 
     /// Gives the journal what it takes. The tickets are to be awaited; a failure goes to [`Registry::failed`].
-    pub(super) fn pump(&mut self) -> Vec<(Lsn, Ticket<Vec<Appended>>)> {
+    pub fn pump(&mut self) -> Vec<(Lsn, Ticket<Vec<Appended>>)> {
         let mut tickets = Vec::new();
         while !self.settling
             && let Some(transition) = self.queued.front()
@@ -112,13 +139,13 @@ impl Registry {
     }
 
     /// Bytes of events since the newest table.
-    pub(super) fn since_table(&self) -> u64 {
+    pub fn since_table(&self) -> u64 {
         self.since_table
     }
 
     /// Adds the table as a checkpoint that stands for all events up to this one. Without it the next start reads more
     /// events; so nobody waits for it.
-    pub(super) fn save(&mut self, event: EventNumber, table: &Table) {
+    pub fn save(&mut self, event: EventNumber, table: &Table) {
         self.since_table = 0;
         if let Ok(bytes) = serde_json::to_vec(table) {
             drop(self.log.add_checkpoint(Lsn::new(event.0), bytes));
@@ -129,8 +156,7 @@ impl Registry {
     fn submit(&self, transition: &Transition) -> Result<(Ticket<Vec<Appended>>, u64), Error> {
         let (mut entries, mut bytes) = (Vec::new(), 0);
         for (number, (event, mark)) in (self.next.get()..).zip(transition.unit.iter()) {
-            let entry = store::Entry { event: event.clone(), session: transition.session };
-            let entry = json(&entry);
+            let entry = json(&EventEntry { event: event.clone(), session: transition.session });
             bytes += entry.len() as u64;
             entries.push((self.log.clone(), Entry::data(0, entry)));
             if let (Some(log), Some(kind)) = (&transition.log, mark) {
@@ -147,17 +173,19 @@ impl Registry {
     }
 
     /// What was written since the last call, in order.
-    pub(super) fn written(&mut self) -> Vec<Written> {
+    pub fn written(&mut self) -> Vec<Written> {
         let written = stream::written(&self.log).lsn;
         let mut news = Vec::new();
         while let Some((lsn, transition)) = self.under_way.pop_front_if(|(lsn, _)| *lsn < written) {
-            news.push(Written {
+            let written = Written {
                 session: transition.session,
                 first: EventNumber(lsn.get()),
                 last: EventNumber(lsn.get() + transition.count() - 1),
                 at: self.time_of(lsn),
                 events: transition.events().map(Event::name).collect(),
-            });
+            };
+            self.not_durable.push_back((written.last, written.session));
+            news.push(written);
         }
         self.resume();
         news
@@ -170,7 +198,7 @@ impl Registry {
     }
 
     /// A transition under way was not written. Whose it is (nobody's is the daemon's) is told, unless it is appended anew.
-    pub(super) fn failed(&mut self, lsn: Lsn, error: &Error) -> Option<(Option<SessionId>, Refusal)> {
+    pub fn failed(&mut self, lsn: Lsn, error: &Error) -> Option<(Option<SessionId>, Refusal)> {
         let at = self.under_way.iter().position(|(number, _)| *number == lsn)?;
         let (_, transition) = self.under_way.remove(at)?;
         self.settling = true;
@@ -196,13 +224,19 @@ impl Registry {
         }
     }
 
-    /// All events up to this number are durable.
-    pub(super) fn durable(&self) -> EventNumber {
-        EventNumber(stream::end_at(&self.log, Level::Durable).last().map_or(0, Lsn::get))
+    /// What became durable since the last call, in order: the last event of each transition, and whose it is (nobody's is
+    /// the daemon's).
+    pub fn durable(&mut self) -> Vec<(EventNumber, Option<SessionId>)> {
+        let durable = EventNumber(stream::end_at(&self.log, Level::Durable).last().map_or(0, Lsn::get));
+        let mut news = Vec::new();
+        while let Some(next) = self.not_durable.pop_front_if(|(number, _)| *number <= durable) {
+            news.push(next);
+        }
+        news
     }
 }
 
-fn json(entry: &store::Entry) -> Vec<u8> {
+fn json(entry: &EventEntry) -> Vec<u8> {
     // Every event becomes JSON: its maps have text keys, its numbers are finite.
     serde_json::to_vec(entry).unwrap_or_default()
 }

@@ -8,24 +8,24 @@ use crate::protocol::limits::OUTPUT_CHUNK_BYTES_MAX;
 
 /// All that the next step depends on.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Seen {
+pub struct Seen {
     /// What was sent last ends here.
-    pub(crate) cursor: Cursor,
+    pub cursor: Cursor,
     /// The end of what may be read.
-    pub(crate) end: Place,
+    pub end: Place,
     /// Where the stream is to end.
-    pub(crate) until: Option<ByteOffset>,
+    pub until: Option<ByteOffset>,
     /// Whether the connection takes output.
-    pub(crate) has_room: bool,
+    pub has_room: bool,
     /// Whether the session is Finalized.
-    pub(crate) finalized: bool,
+    pub finalized: bool,
     /// Whether it was removed.
-    pub(crate) removed: bool,
+    pub removed: bool,
 }
 
 /// What is done next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
+pub enum Step {
     /// The stream ends with this code.
     End(Code),
     /// Nothing is queued until the connection has room.
@@ -39,7 +39,7 @@ pub(crate) enum Step {
 }
 
 /// The next step; the first rule that fits.
-pub(crate) fn next(seen: &Seen) -> Step {
+pub fn next(seen: &Seen) -> Step {
     let at = seen.cursor.offset.0;
     if seen.removed {
         return Step::End(Code::SessionGone);
@@ -66,12 +66,12 @@ fn is_behind(cursor: Cursor, end: Place) -> bool {
 }
 
 /// The end of a log as a reader of this level sees it; of a dropped log its start.
-pub(crate) fn end_at(log: &Log, level: Level) -> Place {
+pub fn end_at(log: &Log, level: Level) -> Place {
     log.tail().get().map_or(Place::START, |tail| tail.at(level))
 }
 
 /// The end of what is written to a log.
-pub(crate) fn written(log: &Log) -> Place {
+pub fn written(log: &Log) -> Place {
     end_at(log, Level::Written)
 }
 

@@ -1,0 +1,10 @@
+//! What a stream brings: where it begins in a log, what it does next, and what it tells of each record. No connection
+//! and no clock; the log is the queue.
+
+mod begin;
+mod next;
+mod tell;
+
+pub use begin::start_at;
+pub use next::{Seen, Step, end_at, next, written};
+pub use tell::{Teller, Told};
