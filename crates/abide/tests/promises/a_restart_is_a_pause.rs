@@ -49,7 +49,7 @@ fn more_output(place: &Place) {
 #[test]
 fn a_restart_is_a_pause() {
     let restarts = size(5, 100);
-    let place = Place::new();
+    let place = Place::new().keeping_all();
     let stop = flood(&place);
     let pid = place.record("flood").pid;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -81,7 +81,7 @@ fn impostor(place: &Place, name: &str, check: &str, serve: &str) -> String {
 
 #[test]
 fn a_broken_successor_changes_nothing() {
-    let place = Place::new();
+    let place = Place::new().keeping_all();
     let stop = flood(&place);
     let pid = place.record("flood").pid;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();

@@ -41,6 +41,11 @@ impl Place {
         self
     }
 
+    /// Nothing is trimmed: no reader is so slow that what it has not read is gone.
+    pub(crate) fn keeping_all(self) -> Self {
+        self.with("ABIDE_TERMINAL_RETENTION_BYTES", &(16_u64 << 30).to_string())
+    }
+
     /// The environment of everything that is started here.
     pub(crate) fn env(&self) -> Vec<(String, String)> {
         let path = |name: &str| self.root.join(name).to_str().unwrap().to_owned();
