@@ -4,6 +4,8 @@ use super::cache::LogCache;
 use super::encode::Sealed;
 use super::engine::Engine;
 use super::paths::Paths;
+use super::sync::thread::{self, JoinHandle};
+use super::sync::{Condvar, Mutex, MutexGuard, RwLock};
 use super::watch::Watch;
 use crate::core::{Done, Event, LogView, Now, Request, Space};
 use crate::disk::{Clock, Disk, File, Lock};
@@ -12,8 +14,7 @@ use crate::format::{SegmentHeader, SnapshotCheckpoint};
 use crate::options::Entropy;
 use crate::position::{LogId, LogUid};
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
-use std::thread::JoinHandle;
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -403,7 +404,7 @@ impl Drop for Inner {
         let owner = locked(&self.owner).take();
         match owner {
             // A waker may drop the last handle on the owner's own thread, which then ends by itself.
-            Some(owner) if owner.thread().id() != std::thread::current().id() => drop(owner.join()),
+            Some(owner) if owner.thread().id() != thread::current().id() => drop(owner.join()),
             Some(_) => {}
             None => while self.shared.turn() {},
         }

@@ -163,11 +163,12 @@ fn when_space_is_missing_once() {
 
 /// J15: ordinary logs fill the store, other files take the rest of the disk. Essential appends go on for a while, units with
 /// an ordinary log are refused whole, and a drop or a trim makes room with no help from outside.
-fn stuck(seed: u64, tally: &mut Tally) {
+fn stuck(seed: u64, segment_bytes: u64, tally: &mut Tally) {
     let by_disk = seed.is_multiple_of(2);
-    let bytes_max = if by_disk { 0 } else { 2_560 << 10 };
-    let options = abide_journal::Options { segment_bytes: 256 << 10, bytes_max, ..options(1) };
-    let store = store_of(options, if by_disk { 4 << 20 } else { u64::MAX });
+    let bytes_max = if by_disk { 0 } else { 10 * segment_bytes };
+    let options = abide_journal::Options { segment_bytes, bytes_max, ..options(1) };
+    let capacity = 16 * segment_bytes;
+    let store = store_of(options, if by_disk { capacity } else { u64::MAX });
     let create = |name: &str, essential| {
         let options = LogOptions { essential, durability: Durability::Always, ..LogOptions::default() };
         store.journal.create_log(name, options).wait().expect("created")
@@ -184,7 +185,7 @@ fn stuck(seed: u64, tally: &mut Tally) {
         bulk_records += 1;
     }
     if by_disk {
-        let used = (4 << 20) - store.disk.free_bytes().0;
+        let used = capacity - store.disk.free_bytes().0;
         store.disk.set_capacity(used);
     }
     settle(&store);
@@ -224,7 +225,18 @@ fn with_no_help_from_outside() {
     let mut tally = Tally::default();
     let runs = crate::simulated::cases(200, 1_000);
     for seed in 0..runs {
-        stuck(seed, &mut tally);
+        stuck(seed, 256 << 10, &mut tally);
+    }
+    println!("Tally {tally:?}");
+    assert!(tally.recovered == runs && tally.refused_units == runs && tally.essential > 8 * runs, "{tally:?}");
+}
+
+#[test]
+fn in_the_smallest_segments() {
+    let mut tally = Tally::default();
+    let runs = crate::simulated::cases(200, 1_000);
+    for seed in 0..runs {
+        stuck(seed, 64 << 10, &mut tally);
     }
     println!("Tally {tally:?}");
     assert!(tally.recovered == runs && tally.refused_units == runs && tally.essential > 8 * runs, "{tally:?}");

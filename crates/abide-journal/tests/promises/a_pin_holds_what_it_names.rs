@@ -1,7 +1,7 @@
 //! J7, J8: what is pinned is kept, whoever trims; a reader whose segment is emptied, freed or used again under it reads what
 //! was written, or is told that it is trimmed; the store stays within its bound, a pinned straggler or not.
 
-use crate::simulated::{SimClock, SimDisk, cases, options, with_meddling};
+use crate::simulated::{SimClock, SimDisk, cases, options, segments_reused, with_meddling};
 use abide_journal::{
     AppendOptions, Content, Entry, Error, Journal, Level, Log, LogOptions, Lsn, Options, PinStatus, ReadLimit,
     Retention,
@@ -107,7 +107,7 @@ fn run(seed: u64, tally: &mut Tally) {
     let files = disk.list(Path::new("store/segments")).expect("a directory");
     let newest = u64::from_str_radix(files.last().expect("some").trim_end_matches(".seg"), 16).expect("a number");
     tally.freed += newest - files.len() as u64;
-    tally.reused += disk.counts().renames;
+    tally.reused += segments_reused();
 }
 
 #[test]
