@@ -29,7 +29,7 @@ pub struct LogView {
     pub(crate) quarantined: bool,
     /// What comes at and behind this place is held by a pin.
     pub(crate) pinned: Option<Place>,
-    pub(crate) pins: Arc<[(Arc<str>, Place)]>,
+    pub(crate) pins: Vec<(Arc<str>, Place)>,
     pub(crate) extents: Extents,
 }
 

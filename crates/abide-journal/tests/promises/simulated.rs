@@ -108,6 +108,12 @@ impl File for SimFile {
         self.0.write_at(at, &buffers)
     }
 
+    fn write_zeros(&self, from: u64, to: u64) -> io::Result<()> {
+        let zeros = vec![0; usize::try_from(to - from).map_err(io::Error::other)?];
+        let taken = self.0.write_at(from, &[&zeros])?;
+        if taken == zeros.len() { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
     }
