@@ -132,6 +132,11 @@ impl Replayed {
         self.0.next_spare = self.0.next_spare.max(spare + 1);
     }
 
+    /// Number of the next spare segment.
+    pub fn next_spare(&self) -> u64 {
+        self.0.next_spare
+    }
+
     /// A spare segment that this open may use, if there is one.
     pub fn take_spare(&mut self) -> Option<u64> {
         self.0.spares.pop_first()
