@@ -311,6 +311,10 @@ impl<'a> Opening<'a> {
             };
             // A whole segment that was to be the next one is spare again.
             if path.parent() == Some(&segments) && count <= self.settings.spare_segments && self.length(&path)? == whole {
+                if !renamed {
+                    // What is renamed must be there after a power loss under the name that it had.
+                    self.disk.sync_dir(&segments).map_err(|error| Error::disk("sync", &segments, error))?;
+                }
                 let spare = stream.replayed.next_spare();
                 self.disk.rename(&path, &self.paths.spare(spare)).map_err(failed("rename"))?;
                 stream.replayed.spare_exists(spare);

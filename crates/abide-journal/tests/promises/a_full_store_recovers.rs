@@ -163,7 +163,7 @@ fn when_space_is_missing_once() {
 
 /// J15: ordinary logs fill the store, other files take the rest of the disk. Essential appends go on for a while, units with
 /// an ordinary log are refused whole, and a drop or a trim makes room with no help from outside.
-fn stuck(seed: u64, segment_bytes: u64, tally: &mut Tally) {
+fn stuck(seed: u64, segment_bytes: u64, least: u64, tally: &mut Tally) {
     let by_disk = seed.is_multiple_of(2);
     let bytes_max = if by_disk { 0 } else { 10 * segment_bytes };
     let options = abide_journal::Options { segment_bytes, bytes_max, ..options(1) };
@@ -199,7 +199,7 @@ fn stuck(seed: u64, segment_bytes: u64, tally: &mut Tally) {
         }
         assert!(essential < 1_000, "seed {seed}: an end");
     }
-    assert!(essential >= 8, "seed {seed}: {essential} essential records found room");
+    assert!(essential >= least, "seed {seed}: {essential} essential records found room");
     tally.essential += essential;
     let unit = vec![(registry.clone(), Entry::data(0, "x")), (bulk.clone(), Entry::data(0, "y"))];
     assert!(matches!(store.journal.append_batch(unit, AppendOptions::default()).wait(), Err(Error::Full)));
@@ -225,7 +225,7 @@ fn with_no_help_from_outside() {
     let mut tally = Tally::default();
     let runs = crate::simulated::cases(200, 1_000);
     for seed in 0..runs {
-        stuck(seed, 256 << 10, &mut tally);
+        stuck(seed, 256 << 10, 8, &mut tally);
     }
     println!("Tally {tally:?}");
     assert!(tally.recovered == runs && tally.refused_units == runs && tally.essential > 8 * runs, "{tally:?}");
@@ -236,10 +236,10 @@ fn in_the_smallest_segments() {
     let mut tally = Tally::default();
     let runs = crate::simulated::cases(200, 1_000);
     for seed in 0..runs {
-        stuck(seed, 64 << 10, &mut tally);
+        stuck(seed, 64 << 10, 5, &mut tally);
     }
     println!("Tally {tally:?}");
-    assert!(tally.recovered == runs && tally.refused_units == runs && tally.essential > 8 * runs, "{tally:?}");
+    assert!(tally.recovered == runs && tally.refused_units == runs && tally.essential > 5 * runs, "{tally:?}");
 }
 
 /// J18, its last row: an open on a full disk takes the spare segment; without one it is refused, and the store can still be

@@ -74,6 +74,9 @@ fn damaged(disk: &Disk, file: &Path, byte: usize, lsn: u64, size: usize, tally: 
     assert!(disk.flip_bit(file, byte, 5));
     let journal = open(&disk, 3);
     let log = journal.log("a").expect("there");
+    let trim = || log.trim(Lsn::new(9).expect("not 0")).wait().expect("answered").lsn.get();
+    // Often nobody has looked at it before the base is to rest on it.
+    let trimmed_first = byte.is_multiple_of(2).then(trim);
     match log.open_checkpoint(Lsn::new(lsn)) {
         Ok(bytes) => {
             assert_eq!(bytes, content(size));
@@ -86,7 +89,7 @@ fn damaged(disk: &Disk, file: &Path, byte: usize, lsn: u64, size: usize, tally: 
         }
         Err(error) => panic!("{error}"),
     }
-    let base = log.trim(Lsn::new(9).expect("not 0")).wait().expect("answered").lsn.get();
+    let base = trimmed_first.unwrap_or_else(trim);
     if log.open_checkpoint(Lsn::new(lsn)).is_ok() {
         assert_eq!(base, lsn + 1);
         tally.trimmed += 1;
