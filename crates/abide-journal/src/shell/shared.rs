@@ -173,8 +173,10 @@ impl Shared {
         inbox.queued += submission.bytes;
         let small = submission.bytes <= INLINE_BYTES_MAX;
         inbox.messages.push_back(Message::Submit(submission));
+        let asleep = inbox.waits.is_some();
         drop(inbox);
-        if !(small && self.threads && self.write_here()) {
+        // A writer thread at work looks at the inbox before it sleeps.
+        if !(small && self.threads && self.write_here()) && asleep {
             self.wake.notify_one();
         }
         Ok(())
@@ -186,8 +188,9 @@ impl Shared {
         let mut inbox = locked(&self.inbox);
         let alone = inbox.messages.is_empty();
         inbox.messages.push_back(Message::Event(event));
+        let asleep = inbox.waits.is_some();
         drop(inbox);
-        if !(alone && self.write_here()) {
+        if !(alone && self.write_here()) && asleep {
             self.wake.notify_one();
         }
     }

@@ -46,7 +46,7 @@ fn with_strictly_interleaved_logs() {
         ..options(1)
     };
     let journal = open(&disk, &clock, large());
-    let (count, records) = (100, 1_000_000_u64);
+    let (count, records) = (100, 1_000_000);
     let plain = || LogOptions { durability: Durability::Os, ..LogOptions::default() };
     let logs: Vec<Log> =
         (0..count).map(|index| journal.create_log(&format!("log/{index}"), plain()).wait().expect("created")).collect();
@@ -100,8 +100,7 @@ fn with_many_logs_and_followers() {
     let large =
         || Options { segment_bytes: segment, index_interval_bytes: 4 << 20, tail_cache_bytes: 1 << 20, ..options(2) };
     let journal = open(&disk, &clock, large());
-    let count = usize::try_from(cases(1_000, 10_000)).expect("small");
-    let records = cases(60_000, 1_000_000);
+    let (count, records) = (10_000, cases(200_000, 1_000_000));
     let plain = || LogOptions { durability: Durability::Os, ..LogOptions::default() };
     let logs: Vec<Log> =
         (0..count).map(|index| journal.create_log(&format!("log/{index}"), plain()).wait().expect("created")).collect();
