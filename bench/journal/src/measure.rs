@@ -19,6 +19,8 @@ const RECORD_BYTES: usize = 1_024;
 /// Logs of the store that is opened and scanned, and the length of their records.
 const READ_LOGS: u64 = 400;
 const READ_RECORD_BYTES: usize = 200;
+/// How long a store may go on by itself before it is scanned again.
+const REST_MAX: Duration = Duration::from_secs(20);
 /// Before this nothing counts.
 const WARM_UP: Duration = Duration::from_millis(500);
 
@@ -57,8 +59,9 @@ pub(crate) struct Read {
     /// After its process had been killed.
     pub open_killed_seconds: f64,
     pub scan_seconds: f64,
+    /// The same scan when the store has done what it does by itself, such as regrouping.
+    pub scan_rested_seconds: f64,
     pub records: u64,
-    pub bytes: u64,
     /// After it had been closed.
     pub open_closed_seconds: f64,
 }
@@ -173,20 +176,41 @@ fn read(system: System, dir: &Path, records: u64) -> anyhow::Result<Read> {
     let clock = Instant::now();
     let store = store::open(system, dir, READ_LOGS, Use::Read)?;
     let open_killed_seconds = clock.elapsed().as_secs_f64();
+    let scan_seconds = scan(store.as_ref(), records)?;
+    rest()?;
+    let scan_rested_seconds = scan(store.as_ref(), records)?;
+    store.close()?;
+    let clock = Instant::now();
+    let store = store::open(system, dir, READ_LOGS, Use::Read)?;
+    let open_closed_seconds = clock.elapsed().as_secs_f64();
+    store.close()?;
+    Ok(Read { open_killed_seconds, scan_seconds, scan_rested_seconds, records, open_closed_seconds })
+}
+
+/// Reads all logs from end to end; says how long that took.
+fn scan(store: &dyn Store, records: u64) -> anyhow::Result<f64> {
     let clock = Instant::now();
     let mut found = (0, 0);
     for log in 0..READ_LOGS {
         let (records, bytes) = store.scan(log)?;
         found = (found.0 + records, found.1 + bytes);
     }
-    let scan_seconds = clock.elapsed().as_secs_f64();
     ensure!(found == (records, records * READ_RECORD_BYTES as u64), "{found:?} of {records} records");
-    store.close()?;
-    let clock = Instant::now();
-    let store = store::open(system, dir, READ_LOGS, Use::Read)?;
-    let open_closed_seconds = clock.elapsed().as_secs_f64();
-    store.close()?;
-    Ok(Read { open_killed_seconds, scan_seconds, records: found.0, bytes: found.1, open_closed_seconds })
+    Ok(clock.elapsed().as_secs_f64())
+}
+
+/// Waits until this process has written nothing for a second.
+fn rest() -> anyhow::Result<()> {
+    let (mut writes, clock) = (Usage::now()?.writes, Instant::now());
+    while clock.elapsed() < REST_MAX {
+        thread::sleep(Duration::from_secs(1));
+        let now = Usage::now()?.writes;
+        if now == writes {
+            return Ok(());
+        }
+        writes = now;
+    }
+    Ok(())
 }
 
 fn nanos(time: Duration) -> u64 {

@@ -51,7 +51,7 @@ fn payload(lsn: u64) -> Vec<u8> {
 fn append_and_trim(log: &Log, _: &Tally) {
     for number in 1..=RECORDS {
         log.append(Entry::data(0, payload(number)), AppendOptions::default()).wait().expect("appended");
-        if number % 4 == 0 {
+        if number % 2 == 0 {
             log.trim(lsn(number - 1)).wait().expect("trimmed");
         }
     }
@@ -147,7 +147,7 @@ fn check(how: impl FnOnce(Box<dyn Fn() + Send + Sync>, usize)) {
     assert_eq!(of(&tally.schedules), schedules);
     assert!(of(&tally.read) > 10 * schedules && of(&tally.pinned) > schedules, "{tally:?}");
     for seldom in [&tally.trimmed, &tally.too_late, &tally.held, &tally.freed] {
-        assert!(of(seldom) > schedules / 100, "{tally:?}");
+        assert!(of(seldom) >= 20, "{tally:?}");
     }
 }
 

@@ -220,7 +220,7 @@ impl Replayed {
             log.epoch = end.incarnation.0.max(log.epochs.last() + 1);
             log.written = log.next;
             log.durable = log.next;
-            log.trimmed_to = log.base.lsn;
+            log.trimmed_to = log.base;
             views.push((*id, log.publish()));
         }
         store.roots.seal_all_before(end.segment);
