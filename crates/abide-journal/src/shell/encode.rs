@@ -35,7 +35,8 @@ impl Encoded {
     /// `payloads` are those of the plan's records, in order.
     pub(crate) fn new(plan: &WritePlan, payloads: &[Sealed]) -> Self {
         let short = |payload: &Sealed| payload.bytes.len() < COPY_BYTES;
-        let copied: usize = payloads.iter().filter(|payload| short(payload)).map(|payload| payload.bytes.len() + 8).sum();
+        let copied: usize =
+            payloads.iter().filter(|payload| short(payload)).map(|payload| payload.bytes.len() + 8).sum();
         let (records, echoes) = (plan.records.len() * (RecordHeader::BYTES + 8), plan.echoes.len() * Echo::BYTES);
         let mut heads = Vec::with_capacity(BatchHeader::BYTES + echoes + records + copied);
         let mut long = Vec::new();

@@ -310,7 +310,8 @@ impl<'a> Opening<'a> {
                 move |error| Error::disk(action, path, error)
             };
             // A whole segment that was to be the next one is spare again.
-            if path.parent() == Some(&segments) && count <= self.settings.spare_segments && self.length(&path)? == whole {
+            if path.parent() == Some(&segments) && count <= self.settings.spare_segments && self.length(&path)? == whole
+            {
                 if !renamed {
                     // What is renamed must be there after a power loss under the name that it had.
                     self.disk.sync_dir(&segments).map_err(|error| Error::disk("sync", &segments, error))?;

@@ -3,7 +3,7 @@
 
 use crate::simulated::{SimClock, SimDisk, options};
 use abide_journal::{
-    Appended, AppendOptions, At, Content, Durability, Entry, Error, Journal, Level, Log, LogOptions, Lsn, Options,
+    AppendOptions, Appended, At, Content, Durability, Entry, Error, Journal, Level, Log, LogOptions, Lsn, Options,
     PositionAnswer, PositionQuery, ReadLimit, RecoveryReport,
 };
 use abide_sim::{Clock, Disk, Fault};
