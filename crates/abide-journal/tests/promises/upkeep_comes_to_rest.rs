@@ -124,7 +124,7 @@ fn with_many_logs_and_followers() {
         }
     }
     // Killed in the middle of its work.
-    opens_reading_little(&disk.fork(), &clock, large(), count);
+    let busy = opens_reading_little(&disk.fork(), &clock, large(), count);
     let end = logs[0].info().expect("there").next.lsn;
     logs[0].trim(end).wait().expect("trimmed");
     assert!(followers[..99].iter().all(|(_, next)| *next > 1), "all have followed");
@@ -134,19 +134,19 @@ fn with_many_logs_and_followers() {
     rest(&journal, &disk, &clock);
     disk.freeze();
     drop((journal, logs));
-    opens_reading_little(&disk, &clock, large(), count);
-    println!("Tally {count} logs, {records} records");
+    let resting = opens_reading_little(&disk, &clock, large(), count);
+    println!("Tally {count} logs, {records} records, opening read {busy:?} at work, {resting:?} at rest");
 }
 
-fn opens_reading_little(disk: &Disk, clock: &Clock, options: Options, logs: usize) {
+/// Opens after a kill: bytes read, and how many there may be.
+fn opens_reading_little(disk: &Disk, clock: &Clock, options: Options, logs: usize) -> (u64, u64) {
     disk.processes_die();
     let (_, index) = size(disk, "store/index");
-    let (_, stream) = size(disk, "store/segments");
     let before = disk.counts().bytes_read;
     let bound = index + options.index_interval_bytes.max(4 * index) + 2 * options.segment_bytes;
     let journal = open(disk, clock, options);
     let read = disk.counts().bytes_read - before;
-    println!("Tally {index} bytes of index, {stream} of segments, opening read {read} of {bound}");
     assert!(read <= bound, "{read} of {bound}");
     assert_eq!(journal.logs().len(), logs);
+    (read, bound)
 }
