@@ -35,6 +35,11 @@ pub trait Disk: Debug + Send + Sync {
     fn still_locked(&self, path: &Path, lock: &Lock) -> bool;
 }
 
+/// Zeros are written in pieces of this size. What one call writes a file system may cache as one unit, and handle all of it
+/// whenever a part is overwritten and synced: with pieces of 1 MiB on ext4 (Linux 6.18) a small synced append took twice
+/// the time.
+const ZEROS: [u8; 4 << 10] = [0; 4 << 10];
+
 /// An open file.
 pub trait File: Debug + Send + Sync {
     /// Reads at a position; fewer bytes than asked for only at the end of the file.
@@ -42,6 +47,19 @@ pub trait File: Debug + Send + Sync {
     /// Writes all buffers at a position, one behind the other, and says how many bytes were taken. Fewer than given is a
     /// failure to the journal.
     fn write_at(&self, at: u64, buffers: &[IoSlice<'_>]) -> io::Result<usize>;
+    /// Writes zeros from one position up to another. They may be written again, so a short write is no torn one but
+    /// [`io::ErrorKind::StorageFull`].
+    fn write_zeros(&self, from: u64, to: u64) -> io::Result<()> {
+        let mut at = from;
+        while at < to {
+            let piece = &ZEROS[..usize::try_from(to - at).unwrap_or(usize::MAX).min(ZEROS.len())];
+            if self.write_at(at, &[IoSlice::new(piece)])? < piece.len() {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            at += piece.len() as u64;
+        }
+        Ok(())
+    }
     /// Returns when data and length are on the disk.
     fn sync_data(&self) -> io::Result<()>;
     /// Cuts or extends the file.

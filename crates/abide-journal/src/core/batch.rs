@@ -208,7 +208,10 @@ impl Store {
         let mut at = self.next_at();
         let needed = (BatchHeader::BYTES + self.echoes.len() * Echo::BYTES) as u64
             + self.queue.front().map_or(0, |(_, request)| self.measure(request).0);
-        let kept = self.queue.front().map_or(0, |(_, request)| self.room_kept_from(request));
+        let kept = match self.queue.front() {
+            Some((_, request)) => self.room_kept_from(request),
+            None => self.room_kept_from_proof(),
+        };
         let cannot_grow = self.stream.leaving && at + needed > self.stream.prepared;
         if at + needed + kept > self.settings.segment_bytes || cannot_grow {
             let clean = matches!(self.phase, Phase::Closing { step: CloseStep::Clean, .. }) && !self.no_room;

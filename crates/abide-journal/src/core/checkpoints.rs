@@ -35,7 +35,7 @@ impl Store {
     /// Whether a checkpoint can lie there now.
     fn check_place(&self, id: LogId, lsn: u64) -> Result<(), Error> {
         let log = live(&self.logs, id)?;
-        let base = log.base.lsn.max(log.trimmed_to);
+        let base = log.coming_base().lsn;
         if lsn + 1 < base.get() || lsn >= log.written.lsn.get() {
             return Err(Error::CheckpointInvalid { lsn, reason: "not between base and head" });
         }

@@ -173,7 +173,7 @@ impl Store {
         let before = draft.cursor;
         for (id, extent, records) in moving.extents {
             let Some(log) = self.logs.get(&id).filter(|log| !log.dropping) else { continue };
-            let base = log.base.lsn.max(log.trimmed_to).get();
+            let base = log.coming_base().lsn.get();
             if log.extents.holding(extent.first_lsn.max(log.base.lsn.get())) != Some(extent) {
                 continue;
             }

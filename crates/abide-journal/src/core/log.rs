@@ -29,7 +29,7 @@ pub struct LogView {
     pub(crate) quarantined: bool,
     /// What comes at and behind this place is held by a pin.
     pub(crate) pinned: Option<Place>,
-    pub(crate) pins: Arc<[(Arc<str>, Place)]>,
+    pub(crate) pins: Vec<(Arc<str>, Place)>,
     pub(crate) extents: Extents,
 }
 
@@ -57,8 +57,8 @@ pub(crate) struct LogState {
     pub(crate) live_pins: BTreeMap<u64, Pin>,
     /// The lowest pin that counts, as it was when pins or the log's length were last looked at.
     pub(crate) pinned: Option<Place>,
-    /// The base, as it will be when what is numbered is written.
-    pub(crate) trimmed_to: Lsn,
+    /// The base that the last trim was numbered with.
+    pub(crate) trimmed_to: Place,
     pub(crate) damage: Arc<Vec<Damage>>,
     pub(crate) quarantined: bool,
     pub(crate) extents: Extents,
@@ -90,7 +90,7 @@ impl LogState {
             pins: Vec::new(),
             live_pins: BTreeMap::new(),
             pinned: None,
-            trimmed_to: Lsn::FIRST,
+            trimmed_to: Place::START,
             damage: Arc::default(),
             quarantined: false,
             extents: Extents::default(),
@@ -148,6 +148,11 @@ impl LogState {
             CheckpointPlace::File { .. } => None,
         });
         self.extents.iter().map(|extent| (extent.segment, extent.cost(), 1)).chain(inline)
+    }
+
+    /// The base, as it will be when what is numbered is written.
+    pub(crate) fn coming_base(&self) -> Place {
+        if self.trimmed_to.lsn > self.base.lsn { self.trimmed_to } else { self.base }
     }
 
     /// Publishes the state as written.

@@ -132,6 +132,11 @@ impl Replayed {
         self.0.next_spare = self.0.next_spare.max(spare + 1);
     }
 
+    /// Number of the next spare segment.
+    pub fn next_spare(&self) -> u64 {
+        self.0.next_spare
+    }
+
     /// A spare segment that this open may use, if there is one.
     pub fn take_spare(&mut self) -> Option<u64> {
         self.0.spares.pop_first()
@@ -215,7 +220,7 @@ impl Replayed {
             log.epoch = end.incarnation.0.max(log.epochs.last() + 1);
             log.written = log.next;
             log.durable = log.next;
-            log.trimmed_to = log.base.lsn;
+            log.trimmed_to = log.base;
             views.push((*id, log.publish()));
         }
         store.roots.seal_all_before(end.segment);

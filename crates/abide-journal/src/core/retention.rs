@@ -144,11 +144,11 @@ impl Store {
         if log.options.retention.trim_at_checkpoint && !rests(to.lsn.get() - 1) {
             to = log.base;
         }
-        if to.lsn <= log.base.lsn.max(log.trimmed_to) {
+        if to.lsn <= log.coming_base().lsn {
             out.push(Effect::Reply { ticket, result: Ok(Done::Trimmed(log.base)) });
             return Ok(());
         }
-        log.trimmed_to = to.lsn;
+        log.trimmed_to = to;
         draft.control(id, log, now, Control::Trimmed { base_lsn: to.lsn.get(), base_offset: to.offset.0 });
         draft.answer(ticket, Done::Trimmed(to), Durability::Always);
         Ok(())
@@ -191,8 +191,10 @@ impl Store {
             Request::Pin { log: id, place, owner } => {
                 live(&self.logs, id)?;
                 let Some(log) = self.logs.get_mut(&id) else { return Err(Error::LogGone) };
-                if place.lsn < log.base.lsn.max(log.trimmed_to) {
-                    return Err(Error::PinBelowBase { base: log.base });
+                // Where the asker can pin instead.
+                let base = log.coming_base();
+                if place.lsn < base.lsn {
+                    return Err(Error::PinBelowBase { base });
                 }
                 if log.live_pins.len() >= PINS_MAX {
                     return Err(Error::LimitExceeded { what: "pins of a log", max: PINS_MAX as u64 });

@@ -2,7 +2,7 @@
 
 use super::batch::LAST_ROOM_BYTES;
 use super::space::SpaceState;
-use super::store::{Effect, Now, Request, Store, Stream, TicketId};
+use super::store::{Effect, Now, Phase, Request, Store, Stream, TicketId};
 use crate::disk::DiskSpace;
 use crate::error::Error;
 use crate::format::BLOCK_BYTES;
@@ -42,6 +42,9 @@ pub(super) enum Claim {
 
 /// Room is tried again after this time.
 const RETRY_MS: u64 = 1_000;
+/// Room for what frees a dead segment: two index snapshots behind what killed it, at batches of their own, each in a block of
+/// its own behind the rest of one.
+pub(super) const PROOFS_BYTES: u64 = 3 * BLOCK_BYTES;
 /// A file grows ahead of use in steps of this many bytes.
 pub(super) const STEP_BYTES: u64 = 1 << 20;
 
@@ -60,15 +63,24 @@ impl Store {
     }
 
     /// Room at the end of the segment that is not for this request: as long as there is no further segment that it may use,
-    /// a part is kept for what makes room, like a drop, and the snapshots that follow it.
+    /// a part is kept for what makes room, like a drop, and a part of that for the snapshots that follow it.
     pub(super) fn room_kept_from(&self, request: &Request) -> u64 {
+        if self.stream.next.is_some() || !self.spares.is_empty() {
+            return 0;
+        }
         let last = (self.settings.segment_bytes / 8).min(LAST_ROOM_BYTES);
         match self.claim(request) {
-            Claim::All => 0,
-            _ if self.stream.next.is_some() || !self.spares.is_empty() => 0,
-            Claim::Essential => last,
-            Claim::Ordinary => 2 * last,
+            Claim::All => PROOFS_BYTES,
+            Claim::Essential => last + PROOFS_BYTES,
+            Claim::Ordinary => 2 * last + PROOFS_BYTES,
         }
+    }
+
+    /// The same from a batch without records: nothing if a dead segment waits for it, or the store ends.
+    pub(super) fn room_kept_from_proof(&self) -> u64 {
+        let free = self.stream.next.is_some() || !self.spares.is_empty();
+        let needed = free || self.roots.waiting() || !matches!(self.phase, Phase::Ready);
+        if needed { 0 } else { PROOFS_BYTES }
     }
 
     /// Whether the first request of the queue may take a spare segment.

@@ -1,10 +1,11 @@
 //! The newest records of the store, shared by all followers at the heads.
 
 use super::shared::LogShared;
+use super::sync::Mutex;
 use crate::entry::Record;
 use crate::position::LogId;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// What a record costs beside its payload: the entries here and in the queue of ages.
 const RECORD_OVERHEAD: usize = 160;

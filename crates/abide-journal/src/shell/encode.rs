@@ -1,7 +1,7 @@
 //! From a planned batch to the bytes on the disk. Payloads are not copied, and read once for both checksums.
 
 use crate::core::WritePlan;
-use crate::format::{BatchHeader, RecordHeader, crc, padded};
+use crate::format::{BatchHeader, Echo, RecordHeader, crc, padded};
 use bytes::Bytes;
 use std::io::IoSlice;
 
@@ -34,7 +34,11 @@ pub(crate) struct Encoded {
 impl Encoded {
     /// `payloads` are those of the plan's records, in order.
     pub(crate) fn new(plan: &WritePlan, payloads: &[Sealed]) -> Self {
-        let mut heads = Vec::with_capacity(BatchHeader::BYTES + (plan.records.len() + plan.echoes.len()) * 64);
+        let short = |payload: &Sealed| payload.bytes.len() < COPY_BYTES;
+        let copied: usize =
+            payloads.iter().filter(|payload| short(payload)).map(|payload| payload.bytes.len() + 8).sum();
+        let (records, echoes) = (plan.records.len() * (RecordHeader::BYTES + 8), plan.echoes.len() * Echo::BYTES);
+        let mut heads = Vec::with_capacity(BatchHeader::BYTES + echoes + records + copied);
         let mut long = Vec::new();
         heads.resize(BatchHeader::BYTES, 0);
         for echo in &plan.echoes {
@@ -47,7 +51,7 @@ impl Encoded {
             let start = heads.len();
             heads.extend_from_slice(&header.encode());
             let padding = padded(payload.bytes.len()) - payload.bytes.len();
-            if payload.bytes.len() < COPY_BYTES {
+            if short(payload) {
                 heads.extend_from_slice(&payload.bytes);
                 heads.resize(heads.len() + padding, 0);
                 body_crc = crc::append(body_crc, &heads[start..]);

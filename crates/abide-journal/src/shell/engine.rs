@@ -5,15 +5,15 @@ use super::cache::Ages;
 use super::encode::Sealed;
 use super::io::Job;
 use super::shared::{LogShared, Message, Shared, Submission, locked};
+use super::sync::mpsc::{SyncSender, sync_channel};
+use super::sync::thread::{self, JoinHandle};
 use crate::core::{Done, Effect, Event, LogView, Payload, Store, TicketId, WritePlan};
 use crate::entry::{Content, Record};
 use crate::error::Error;
 use crate::format::Kind;
 use crate::position::{ByteOffset, Epoch, LogId, Lsn, Position};
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, PoisonError};
-use std::thread::{self, JoinHandle};
 use tokio::sync::oneshot;
 
 /// A request on its way.

@@ -244,21 +244,6 @@ pub(crate) fn write_whole(file: &dyn File, at: u64, buffers: &[IoSlice<'_>]) -> 
 }
 
 pub(crate) fn write_zeros(file: &dyn File, from: u64, to: u64) -> io::Result<()> {
-    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
-    let mut at = from;
-    while at < to {
-        let buffers: Vec<IoSlice<'_>> = (0..16)
-            .map(|index| at + index * ZEROS.len() as u64)
-            .take_while(|start| *start < to)
-            .map(|start| IoSlice::new(&ZEROS[..usize::try_from(to - start).unwrap_or(usize::MAX).min(ZEROS.len())]))
-            .collect();
-        // Zeros may be written again: no space in the middle of them is no space, not a torn write.
-        let wanted: usize = buffers.iter().map(|buffer| buffer.len()).sum();
-        if file.write_at(at, &buffers)? < wanted {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        at += wanted as u64;
-    }
     debug_assert!(from.is_multiple_of(BLOCK_BYTES), "zeros begin at a block");
-    Ok(())
+    file.write_zeros(from, to)
 }

@@ -5,6 +5,7 @@ use super::log::{Log, LogInfo, append_request, info, plain};
 use super::open::{Opened, RecoveryReport, open, open_read_only};
 use super::scrub::Scrub;
 use super::shared::{Inner, Shared, locked};
+use super::sync::{Mutex, thread};
 use super::ticket::Ticket;
 use super::watch::SpaceWatch;
 use crate::core::{Done, Request, Store};
@@ -14,8 +15,7 @@ use crate::error::{Cause, Error};
 use crate::format::{Damage, DamageState};
 use crate::options::{LogOptions, OnDamage, Options};
 use crate::position::{LogId, LogUid};
-use std::sync::{Arc, Mutex};
-use std::thread;
+use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// One store: many logs in one stream. A cheap clone, usable from any thread. When the last handle of the store and its

@@ -17,6 +17,7 @@ mod recover;
 mod scan;
 mod scrub;
 mod shared;
+mod sync;
 mod ticket;
 mod upkeep;
 mod watch;

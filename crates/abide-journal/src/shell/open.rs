@@ -188,7 +188,8 @@ fn store_file(disk: &dyn Disk, paths: &Paths, segment_bytes: u64, random: &mut R
         store
     };
     // At every open: an earlier one may have been cut off between a rename and its sync.
-    for dir in [Some(paths.indexes().as_path()), Some(paths.dir.as_path()), paths.dir.parent()].into_iter().flatten() {
+    let (indexes, spares) = (paths.indexes(), paths.spares());
+    for dir in [Some(&*indexes), Some(&*spares), Some(&*paths.dir), paths.dir.parent()].into_iter().flatten() {
         if !dir.as_os_str().is_empty() {
             disk.sync_dir(dir).map_err(failed("sync"))?;
         }

@@ -2,11 +2,12 @@
 
 use super::log::{Log, plain};
 use super::shared::Inner;
+use super::sync::Mutex;
 use super::ticket::Ticket;
 use crate::core::{Done, Extent, Request};
 use crate::error::Error;
 use crate::position::{Lsn, Place};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// Keeps what comes behind a record from being trimmed, until it is dropped. It only moves forward.
 #[derive(Debug)]

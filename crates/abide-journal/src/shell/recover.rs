@@ -302,8 +302,31 @@ impl<'a> Opening<'a> {
             }
         }
         stream.replayed.reserve_exists(self.length(&self.paths.reserve()).unwrap_or(0));
+        let segments = self.paths.segments();
+        let mut renamed = false;
         for path in std::mem::take(&mut self.junk) {
-            self.disk.remove(&path).map_err(|error| Error::disk("remove", &path, error))?;
+            let failed = |action| {
+                let path = path.clone();
+                move |error| Error::disk(action, path, error)
+            };
+            // A whole segment that was to be the next one is spare again.
+            if path.parent() == Some(&segments) && count <= self.settings.spare_segments && self.length(&path)? == whole
+            {
+                if !renamed {
+                    // What is renamed must be there after a power loss under the name that it had.
+                    self.disk.sync_dir(&segments).map_err(|error| Error::disk("sync", &segments, error))?;
+                }
+                let spare = stream.replayed.next_spare();
+                self.disk.rename(&path, &self.paths.spare(spare)).map_err(failed("rename"))?;
+                stream.replayed.spare_exists(spare);
+                count += 1;
+                renamed = true;
+            } else {
+                self.disk.remove(&path).map_err(failed("remove"))?;
+            }
+        }
+        if renamed {
+            self.disk.sync_dir(&dir).map_err(|error| Error::disk("sync", &dir, error))?;
         }
         Ok(())
     }

@@ -4,6 +4,8 @@ use super::cache::LogCache;
 use super::encode::Sealed;
 use super::engine::Engine;
 use super::paths::Paths;
+use super::sync::thread::{self, JoinHandle};
+use super::sync::{Condvar, Mutex, MutexGuard, RwLock};
 use super::watch::Watch;
 use crate::core::{Done, Event, LogView, Now, Request, Space};
 use crate::disk::{Clock, Disk, File, Lock};
@@ -13,8 +15,7 @@ use crate::options::Entropy;
 use crate::position::{LogId, LogUid};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
-use std::thread::JoinHandle;
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -179,8 +180,10 @@ impl Shared {
         inbox.queued += submission.bytes;
         let small = submission.bytes <= INLINE_BYTES_MAX;
         inbox.messages.push_back(Message::Submit(submission));
+        let asleep = inbox.waits.is_some();
         drop(inbox);
-        if !(small && self.threads && self.write_here()) {
+        // A writer thread at work looks at the inbox before it sleeps.
+        if !(small && self.threads && self.write_here()) && asleep {
             self.wake.notify_one();
         }
         Ok(())
@@ -192,8 +195,9 @@ impl Shared {
         let mut inbox = locked(&self.inbox);
         let alone = inbox.messages.is_empty();
         inbox.messages.push_back(Message::Event(event));
+        let asleep = inbox.waits.is_some();
         drop(inbox);
-        if !(alone && self.write_here()) {
+        if !(alone && self.write_here()) && asleep {
             self.wake.notify_one();
         }
     }
@@ -422,7 +426,7 @@ impl Drop for Inner {
         let owner = locked(&self.owner).take();
         match owner {
             // A waker may drop the last handle on the owner's own thread, which then ends by itself.
-            Some(owner) if owner.thread().id() != std::thread::current().id() => drop(owner.join()),
+            Some(owner) if owner.thread().id() != thread::current().id() => drop(owner.join()),
             Some(_) => {}
             None => while self.shared.turn() {},
         }

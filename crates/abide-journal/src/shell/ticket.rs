@@ -1,13 +1,13 @@
 //! Answers that come later.
 
 use super::shared::Inner;
+use super::sync::thread::{self, Thread};
 use crate::core::Done;
 use crate::error::Error;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
 use tokio::sync::oneshot;
 
 /// An answer that comes when its level is reached. What was asked for takes effect whether the ticket is awaited or

@@ -1,7 +1,8 @@
 //! A value that can be read at once and awaited, by any number of readers, in the order in which they began to wait.
 
+use super::sync::Mutex;
 use crate::core::Space;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use tokio::sync::Notify;
 
 #[derive(Debug)]

@@ -17,6 +17,7 @@ mod limits_bound_a_log;
 mod one_process_has_the_store;
 mod power_loss_takes_only_what_was_not_synced;
 mod simulated;
+mod the_crash_table_holds;
 mod the_format_does_not_change;
 mod the_journal_equals_a_model;
 mod upkeep_comes_to_rest;

@@ -1,7 +1,7 @@
 //! The journal's seams over a simulated disk and clock.
 
 use abide_journal::{Clock, Disk, DiskSpace, Entropy, File, Lock, Options};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::pin::Pin;
@@ -17,6 +17,7 @@ struct SimFile(abide_sim::File);
 thread_local! {
     /// What happens each time before this thread opens a file or reads from one: other work comes between a reader's steps.
     static BETWEEN: RefCell<Option<Box<dyn FnMut()>>> = const { RefCell::new(None) };
+    static REUSED: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Lets `meddle` happen before each step of what `work` reads.
@@ -27,7 +28,14 @@ pub(crate) fn with_meddling<T>(meddle: impl FnMut() + 'static, work: impl FnOnce
     result
 }
 
+/// How often a spare segment has become one of the stream, on this thread, since this was last asked.
+pub(crate) fn segments_reused() -> u64 {
+    REUSED.replace(0)
+}
+
 fn meddle() {
+    #[cfg(shuttle)]
+    shuttle::thread::yield_now();
     // What meddles reads too: then nothing comes between.
     if let Some(mut between) = BETWEEN.take() {
         between();
@@ -46,6 +54,8 @@ impl Disk for SimDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let reused = from.starts_with("store/spare") && to.starts_with("store/segments");
+        REUSED.set(REUSED.get() + u64::from(reused));
         self.0.rename(from, to)
     }
 
@@ -96,6 +106,12 @@ impl File for SimFile {
     fn write_at(&self, at: u64, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         let buffers: Vec<&[u8]> = buffers.iter().map(|buffer| &**buffer).collect();
         self.0.write_at(at, &buffers)
+    }
+
+    fn write_zeros(&self, from: u64, to: u64) -> io::Result<()> {
+        let zeros = vec![0; usize::try_from(to - from).map_err(io::Error::other)?];
+        let taken = self.0.write_at(from, &[&zeros])?;
+        if taken == zeros.len() { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
     }
 
     fn sync_data(&self) -> io::Result<()> {

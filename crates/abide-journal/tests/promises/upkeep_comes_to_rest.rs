@@ -46,7 +46,7 @@ fn with_strictly_interleaved_logs() {
         ..options(1)
     };
     let journal = open(&disk, &clock, large());
-    let (count, records) = (100, cases(100_000, 1_000_000));
+    let (count, records) = (100, 1_000_000);
     let plain = || LogOptions { durability: Durability::Os, ..LogOptions::default() };
     let logs: Vec<Log> =
         (0..count).map(|index| journal.create_log(&format!("log/{index}"), plain()).wait().expect("created")).collect();
@@ -100,8 +100,7 @@ fn with_many_logs_and_followers() {
     let large =
         || Options { segment_bytes: segment, index_interval_bytes: 4 << 20, tail_cache_bytes: 1 << 20, ..options(2) };
     let journal = open(&disk, &clock, large());
-    let count = usize::try_from(cases(1_000, 10_000)).expect("small");
-    let records = cases(60_000, 1_000_000);
+    let (count, records) = (10_000, cases(200_000, 1_000_000));
     let plain = || LogOptions { durability: Durability::Os, ..LogOptions::default() };
     let logs: Vec<Log> =
         (0..count).map(|index| journal.create_log(&format!("log/{index}"), plain()).wait().expect("created")).collect();
@@ -124,6 +123,8 @@ fn with_many_logs_and_followers() {
             }
         }
     }
+    // Killed in the middle of its work.
+    let busy = opens_reading_little(&disk.fork(), &clock, large(), count);
     let end = logs[0].info().expect("there").next.lsn;
     logs[0].trim(end).wait().expect("trimmed");
     assert!(followers[..99].iter().all(|(_, next)| *next > 1), "all have followed");
@@ -133,13 +134,19 @@ fn with_many_logs_and_followers() {
     rest(&journal, &disk, &clock);
     disk.freeze();
     drop((journal, logs));
+    let resting = opens_reading_little(&disk, &clock, large(), count);
+    println!("Tally {count} logs, {records} records, opening read {busy:?} at work, {resting:?} at rest");
+}
+
+/// Opens after a kill: bytes read, and how many there may be.
+fn opens_reading_little(disk: &Disk, clock: &Clock, options: Options, logs: usize) -> (u64, u64) {
     disk.processes_die();
-    let (_, index) = size(&disk, "store/index");
+    let (_, index) = size(disk, "store/index");
     let before = disk.counts().bytes_read;
-    let journal = open(&disk, &clock, large());
+    let bound = index + options.index_interval_bytes.max(4 * index) + 2 * options.segment_bytes;
+    let journal = open(disk, clock, options);
     let read = disk.counts().bytes_read - before;
-    let bound = index + (4_u64 << 20).max(4 * index) + 2 * segment;
-    println!("Tally {count} logs, {records} records, {index} bytes of index, opening read {read} of {bound}");
     assert!(read <= bound, "{read} of {bound}");
-    assert_eq!(journal.logs().len(), count);
+    assert_eq!(journal.logs().len(), logs);
+    (read, bound)
 }

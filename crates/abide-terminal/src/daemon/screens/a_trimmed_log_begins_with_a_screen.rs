@@ -205,6 +205,10 @@ fn one_history(seed: u64) -> Tally {
         if rng.percent(70) {
             history.catch_up();
         }
+        if rng.one_in(10) {
+            // It is built again from the newest screen.
+            history.session.drop_model();
+        }
     }
     history.catch_up();
     let info = history.trimmed();
