@@ -146,7 +146,8 @@ impl Shared {
             store_id,
             chunk_bytes: options.chunk_bytes,
             pin_bytes_max: options.pin_bytes_max,
-            inbox: Mutex::default(),
+            // Whatever an open found to do, such as segments to be emptied, is begun at once.
+            inbox: Mutex::new(Inbox { look: true, ..Inbox::default() }),
             wake: Condvar::new(),
             registry: RwLock::default(),
             files: Mutex::default(),
