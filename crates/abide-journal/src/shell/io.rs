@@ -61,6 +61,9 @@ impl Shared {
         if makes_or_removes_files && !self.still_locked() {
             return Some(Event::Failed { cause: Cause::LockLost });
         }
+        if matches!(job, Job::Write { .. }) && !self.was_just_locked() {
+            return Some(Event::Failed { cause: Cause::LockLost });
+        }
         let outcome = match job {
             Job::Write { plan, payloads } => self.write(plan, payloads),
             Job::Sync { segment, batch } => self.sync(*segment, *batch),

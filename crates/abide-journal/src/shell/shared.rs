@@ -12,6 +12,7 @@ use crate::format::{SegmentHeader, SnapshotCheckpoint};
 use crate::options::Entropy;
 use crate::position::{LogId, LogUid};
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -95,6 +96,9 @@ pub(crate) struct SegmentFile {
     pub(crate) salt: u32,
 }
 
+/// What is written is preceded by a look at the lock if the last one is so long ago.
+const LOCK_LOOK_MS: u64 = 500;
+
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) disk: Arc<dyn Disk>,
@@ -112,6 +116,8 @@ pub(crate) struct Shared {
     files: Mutex<BTreeMap<u64, SegmentFile>>,
     pub(crate) space: Arc<Watch<Space>>,
     pub(crate) lock: Mutex<Option<Lock>>,
+    /// When the lock was last seen to be this store's, in ticks.
+    seen_locked_ms: AtomicU64,
     pub(crate) random: Mutex<Random>,
     /// Why nothing more is taken.
     pub(crate) ended: OnceLock<Error>,
@@ -129,6 +135,7 @@ impl Shared {
         random: Random,
     ) -> Self {
         Self {
+            seen_locked_ms: AtomicU64::new(clock.tick_ms()),
             disk,
             clock,
             paths: Paths { dir: options.dir.clone() },
@@ -340,7 +347,19 @@ impl Shared {
     }
 
     pub(crate) fn still_locked(&self) -> bool {
-        locked(&self.lock).as_ref().is_some_and(|lock| self.disk.still_locked(&self.paths.lock(), lock))
+        let now = self.clock.tick_ms();
+        let held = locked(&self.lock).as_ref().is_some_and(|lock| self.disk.still_locked(&self.paths.lock(), lock));
+        if held {
+            self.seen_locked_ms.store(now, Ordering::Relaxed);
+        }
+        held
+    }
+
+    /// The same for what comes too often to look each time: it was seen a moment ago, or is now. A process that stood
+    /// still for longer has another one in its place, if somebody took its lock away, and must write nothing.
+    pub(crate) fn was_just_locked(&self) -> bool {
+        let seen = self.seen_locked_ms.load(Ordering::Relaxed);
+        self.clock.tick_ms().saturating_sub(seen) < LOCK_LOOK_MS || self.still_locked()
     }
 
     /// One step of a store without threads.
