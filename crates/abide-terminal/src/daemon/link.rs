@@ -16,6 +16,7 @@ use super::outbox::{Limits, Outbox};
 use super::shared::{Shared, holder_socket};
 use super::socket::Socket;
 use crate::ids::{InputOffset, OwnerEpoch, SessionId};
+use crate::intake::Flow;
 use crate::session::{Frame, HolderInput};
 
 /// How long a holder may take to answer.
@@ -34,7 +35,7 @@ pub(super) struct Link(Arc<Shares>);
 struct Shares {
     outbox: Outbox,
     output: Mutex<Output>,
-    go: watch::Sender<bool>,
+    flow: watch::Sender<Flow>,
     /// A second descriptor of the eventfd that wakes the daemon.
     wake: AsyncFd<OwnedFd>,
     holder_pid: u32,
@@ -44,7 +45,7 @@ struct Shares {
 pub(super) struct Adopted {
     pub(super) link: Link,
     pub(super) frames: Frames,
-    pub(super) go: watch::Receiver<bool>,
+    pub(super) flow: watch::Receiver<Flow>,
 }
 
 /// Why a holder was not adopted.
@@ -91,15 +92,15 @@ pub(super) async fn adopt(shared: &Shared, session: SessionId) -> Result<Adopted
     let output = Output::new(header, std::mem::take(&mut frames.fds), epoch);
     let output = output.map_err(|error| broken(&error.to_string()))?;
     let wake = output.wake_fd().try_clone_to_owned()?;
-    let (go, going) = watch::channel(false);
+    let (flow, flows) = watch::channel(Flow::Waits);
     let link = Link(Arc::new(Shares {
         outbox,
         output: Mutex::new(output),
-        go,
+        flow,
         wake: crate::sys::watched(wake, Interest::READABLE)?,
         holder_pid,
     }));
-    Ok(Adopted { link, frames, go: going })
+    Ok(Adopted { link, frames, flow: flows })
 }
 
 fn encoded(frame: &ToHolder<'_>) -> Bytes {
@@ -112,6 +113,14 @@ impl Link {
     /// Sends a frame.
     pub(super) fn send(&self, frame: &Frame) {
         self.0.outbox.push(&[encoded(&frame.to_holder())]);
+        if matches!(frame, Frame::Hangup) {
+            self.end();
+        }
+    }
+
+    /// No output is appended any more.
+    pub(super) fn end(&self) {
+        self.0.flow.send_replace(Flow::Ended);
     }
 
     /// Passes input on.
@@ -128,12 +137,18 @@ impl Link {
 
     /// From now on output may be appended.
     pub(super) fn drain(&self) {
-        self.0.go.send_replace(true);
+        self.0.flow.send_if_modified(|flow| {
+            let waits = *flow == Flow::Waits;
+            if waits {
+                *flow = Flow::Goes;
+            }
+            waits
+        });
     }
 
-    /// How much of the present owner's input is written to the PTY.
-    pub(super) fn input_applied(&self) -> InputOffset {
-        InputOffset(self.output().ring().input_applied())
+    /// How much of this owner's input is written to the PTY; nothing while the holder was not told of that owner.
+    pub(super) fn input_applied(&self, epoch: OwnerEpoch) -> InputOffset {
+        InputOffset(self.output().ring().input_applied_in(epoch.0))
     }
 
     /// Ring and spill.
