@@ -154,6 +154,8 @@ pub struct StreamLink {
     /// Bytes of the snapshot that have not come yet.
     snapshot_left: u64,
     incarnation: Incarnation,
+    /// The newest owner epoch that is known: a stream that reads history is told of older ones.
+    owner_epoch: OwnerEpoch,
     window_bytes: u64,
     input: Option<Window>,
     was_attached: bool,
@@ -174,6 +176,7 @@ impl StreamLink {
             log_epoch: None,
             snapshot_left: 0,
             incarnation: Incarnation(0),
+            owner_epoch: OwnerEpoch(0),
             window_bytes: 0,
             input: None,
             was_attached: false,
@@ -331,7 +334,7 @@ impl StreamLink {
             StreamMessage::OwnershipChanged(change) => self.owner_changed(change, out),
             StreamMessage::InputApplied(applied) => self.input_applied(applied, out),
             StreamMessage::Restored(restored) => {
-                self.incarnation = restored.incarnation;
+                self.incarnation = self.incarnation.max(restored.incarnation);
                 out.push(StreamOutput::Yield(StreamEvent::Restored(restored)));
             }
             StreamMessage::Hole(hole) => {
@@ -357,6 +360,7 @@ impl StreamLink {
         self.next = Some(attached.offset);
         self.snapshot_left = attached.snapshot_bytes;
         self.incarnation = attached.incarnation;
+        self.owner_epoch = attached.owner_epoch;
         self.window_bytes = attached.input_window;
         self.take_input_state(&attached, out);
         out.push(StreamOutput::Yield(StreamEvent::Attached(Box::new(attached))));
@@ -400,13 +404,16 @@ impl StreamLink {
         self.input = is_owner.then(|| Window::new(epoch, self.incarnation, applied, self.window_bytes));
     }
 
-    fn owner_changed(&mut self, change: OwnershipChanged, out: &mut Vec<StreamOutput>) {
-        self.attach.mode = change.mode;
-        if self.input.as_ref().is_none_or(|input| input.owner_epoch != change.owner_epoch) {
+    fn owner_changed(&mut self, mut change: OwnershipChanged, out: &mut Vec<StreamOutput>) {
+        if change.owner_epoch > self.owner_epoch {
+            self.owner_epoch = change.owner_epoch;
+            self.attach.mode = change.mode;
             // The final count comes before this message; without it nobody can tell.
             self.settle(None, out);
             self.own(change.mode == Mode::Owner, change.owner_epoch, InputOffset(0));
         }
+        // What is past changes nothing of what this stream may do now.
+        change.mode = self.attach.mode;
         out.push(StreamOutput::Yield(StreamEvent::OwnershipChanged(change)));
     }
 
