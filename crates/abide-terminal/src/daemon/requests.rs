@@ -283,6 +283,7 @@ impl Sessions {
             progress,
             screens: self.shared.screens.clone(),
             outbox: connection.outbox.clone(),
+            teller: stream::Teller::default(),
         })
     }
 }

@@ -13,7 +13,7 @@ use crate::ids::{ByteOffset, ClientId, SessionId};
 use crate::protocol::{Attached, Detached, ExitTold, StreamMessage, limits, output_header, snapshot_header};
 use crate::record::State;
 use crate::session::StreamId;
-use crate::stream::{self, Seen, Step, Told};
+use crate::stream::{self, Seen, Step, Teller, Told};
 
 /// What begins a stream.
 pub(super) enum Begin {
@@ -40,6 +40,7 @@ pub(super) struct Viewer {
     pub(super) progress: watch::Sender<ByteOffset>,
     pub(super) screens: Screens,
     pub(super) outbox: Outbox,
+    pub(super) teller: Teller,
 }
 
 impl Viewer {
@@ -137,14 +138,14 @@ impl Viewer {
     }
 
     /// Sends one piece of the log on; the cursor behind it.
-    fn read(&self, cursor: Cursor, bytes_max: usize) -> Result<Cursor, Detached> {
+    fn read(&mut self, cursor: Cursor, bytes_max: usize) -> Result<Cursor, Detached> {
         let limit = ReadLimit { bytes: bytes_max, records: RECORDS_MAX };
         let read = match self.log.read_bytes(cursor, limit, self.level, true) {
             Ok(read) => read,
             Err(error) => return Err(self.unreadable(cursor, &error)),
         };
         let types = self.view.borrow().owner_stream == Some(self.id);
-        for told in stream::tell(&read.records, &self.client, types) {
+        for told in self.teller.tell(&read.records, &self.client, types) {
             match told {
                 Told::Output { offset, bytes } => {
                     let header = output_header(offset, bytes.len());

@@ -7,4 +7,4 @@ mod tell;
 
 pub use begin::start_at;
 pub use next::{Seen, Step, end_at, next, written};
-pub use tell::{Told, tell};
+pub use tell::{Teller, Told};

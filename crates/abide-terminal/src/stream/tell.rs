@@ -22,29 +22,38 @@ pub enum Told {
     Message(Box<StreamMessage>),
 }
 
-/// What the stream of this client is told of these records, in order. `types`: it is the one that types, or will be from
-/// the next change of owner on.
-pub fn tell(records: &[Record], client: &ClientId, types: bool) -> Vec<Told> {
-    let mut told = Vec::with_capacity(records.len());
-    let mut hole_told = false;
-    for record in records {
-        let offset = ByteOffset(record.offset.0);
-        let message = match &record.content {
-            Content::Data(bytes) => {
-                told.push(Told::Output { offset, bytes: bytes.clone() });
-                continue;
-            }
-            Content::Mark(payload) => of_mark(record, payload, client, types),
-            Content::Gap(_) if hole_told => None,
-            Content::Gap(bytes) => {
-                Some(StreamMessage::Hole(Hole { offset, code: Code::JournalFailed, lost_bytes: Some(*bytes) }))
-            }
-        };
-        // A gap stands behind the mark that names it.
-        hole_told = matches!((&record.content, &message), (Content::Mark(_), Some(StreamMessage::Hole(_))));
-        told.extend(message.map(|message| Told::Message(Box::new(message))));
+/// What one stream is told, record by record.
+#[derive(Debug, Default)]
+pub struct Teller {
+    /// The last record was a mark that names the gap behind it, which may come with the next read only.
+    hole_told: bool,
+}
+
+impl Teller {
+    /// What the stream of this client is told of these records, which follow those told of before. `types`: it is the one
+    /// that types, or will be from the next change of owner on.
+    pub fn tell(&mut self, records: &[Record], client: &ClientId, types: bool) -> Vec<Told> {
+        let mut told = Vec::with_capacity(records.len());
+        for record in records {
+            let offset = ByteOffset(record.offset.0);
+            let message = match &record.content {
+                Content::Data(bytes) => {
+                    self.hole_told = false;
+                    told.push(Told::Output { offset, bytes: bytes.clone() });
+                    continue;
+                }
+                Content::Mark(payload) => of_mark(record, payload, client, types),
+                Content::Gap(_) if self.hole_told => None,
+                Content::Gap(bytes) => {
+                    Some(StreamMessage::Hole(Hole { offset, code: Code::JournalFailed, lost_bytes: Some(*bytes) }))
+                }
+            };
+            // A gap stands behind the mark that names it.
+            self.hole_told = matches!((&record.content, &message), (Content::Mark(_), Some(StreamMessage::Hole(_))));
+            told.extend(message.map(|message| Told::Message(Box::new(message))));
+        }
+        told
     }
-    told
 }
 
 fn of_mark(record: &Record, payload: &[u8], client: &ClientId, types: bool) -> Option<StreamMessage> {
