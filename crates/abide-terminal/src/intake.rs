@@ -25,6 +25,28 @@ pub const ENTRY_BYTES_MAX: usize = 64 << 10;
 /// Appends under way for one session.
 const APPENDS_MAX: usize = 2;
 
+/// Whether the output of a holder goes into the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// Not yet: it stands behind the record of the program's start.
+    Waits,
+    /// It does.
+    Goes,
+    /// Not any more: the session ended without it.
+    Ended,
+}
+
+impl Flow {
+    /// The rest of a holder that has died is taken, unless the session ended without it.
+    #[must_use]
+    pub fn of_rest(self) -> Self {
+        match self {
+            Self::Waits | Self::Goes => Self::Goes,
+            Self::Ended => Self::Ended,
+        }
+    }
+}
+
 /// The output of one adopted holder on its way.
 #[derive(Debug)]
 pub struct Intake {

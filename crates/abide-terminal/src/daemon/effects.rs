@@ -31,7 +31,12 @@ impl Sessions {
             match output {
                 Output::Append(unit) => self.append_transition(id, unit),
                 Output::CreateLog => self.create_log(id),
-                Output::HangUp => super::recovery::hang_up(&self.shared, id),
+                Output::HangUp => {
+                    if let Some(entry) = self.entries.get(&id) {
+                        entry.end_output_if_over();
+                    }
+                    super::recovery::hang_up(&self.shared, id);
+                }
                 Output::Launch => self.launch(id),
                 Output::Adopt => self.adopt(id),
                 Output::PrepareRestore(what) => self.prepare_restore(id, what),
@@ -130,6 +135,8 @@ impl Sessions {
             Err(error) if is_fatal(&error) => {
                 let _ = self.hub.try_tell(Msg::Poisoned(error));
             }
+            // It is being made: who asked for it first brings it.
+            Err(JournalError::LogNotFound) => {}
             Err(error) => tracing::error!(session = %id, %error, "the session's log cannot be made"),
         }
     }

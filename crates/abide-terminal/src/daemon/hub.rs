@@ -133,6 +133,8 @@ pub(super) enum Msg {
     Found(SessionId, Members, Vec<Process>),
     /// The holder of a session is gone, and all of its output up to this offset is taken.
     HolderLost(SessionId, ByteOffset),
+    /// The holder that was to be adopted is gone.
+    NotAdopted(SessionId),
     /// What was left of a session's program when its holder was dead is gone.
     LeftEnded(SessionId),
     /// A holder that did not answer was asked again.

@@ -11,15 +11,14 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use super::fail_point;
 use super::hub::{Hub, Msg};
 use super::link::{Adopted, Frames, Link};
-use super::recovery::{PROBE_AGAIN, probe, read_exit};
+use super::recovery::{PROBE_AGAIN, probe};
 use super::screens::Followed;
 use super::sessions::is_fatal;
 use super::shared::{Shared, holder_socket};
 use crate::ids::{ByteOffset, Incarnation, SessionId};
-use crate::intake::{Answered, Begin, Intake};
+use crate::intake::{Answered, Begin, Flow, Intake};
 use crate::recover::Probe;
 use crate::session::{Gone, HolderInput, Input};
-use crate::stream;
 
 /// A holder whose connection has ended is looked for again after this.
 const ENDING_TIME: Duration = Duration::from_millis(50);
@@ -85,9 +84,7 @@ pub(super) async fn adopt(context: Context) {
         }
         // One that is there and says nothing is not lost.
         if context.probe().await == Probe::None {
-            let head = ByteOffset(stream::written(&context.log).offset.0);
-            context.tell(Input::Drained { head, end: false }).await;
-            return context.gone(false).await;
+            return context.hub.tell(Msg::NotAdopted(context.session)).await;
         }
         tokio::time::sleep(PROBE_AGAIN).await;
     }
@@ -135,12 +132,6 @@ impl Context {
             pause = PROBE_AGAIN;
         }
     }
-
-    /// Nobody holds the program any more; how it ended, if its exit record tells.
-    async fn gone(&self, rebooted: bool) {
-        let status = read_exit(&self.shared, self.session, self.incarnation).map(|(status, _)| status);
-        self.tell(Input::Holder(HolderInput::Gone(Gone { status, rebooted, errno: 0 }))).await;
-    }
 }
 
 struct Pump {
@@ -148,7 +139,7 @@ struct Pump {
     link: Link,
     frames: Frames,
     /// Whether output may be appended: behind the record of the program's start.
-    go: watch::Receiver<bool>,
+    flow: watch::Receiver<Flow>,
     intake: Intake,
     /// Whether bytes that may ask something of a terminal are under way.
     may_ask: bool,
@@ -172,11 +163,11 @@ enum Stopped {
 
 impl Pump {
     fn new(context: Context, adopted: Adopted) -> (Self, Begin) {
-        let Adopted { link, frames, go } = adopted;
+        let Adopted { link, frames, flow } = adopted;
         let ring = link.output();
         let (intake, begin) = Intake::begin(context.log.clone(), ring.ring().acked(), ring.ring().mark().head);
         drop(ring);
-        (Self { context, link, frames, go, intake, may_ask: false, flood: 0, ended: false }, begin)
+        (Self { context, link, frames, flow, intake, may_ask: false, flood: 0, ended: false }, begin)
     }
 
     async fn serve(mut self, begin: Begin) {
@@ -266,7 +257,7 @@ impl Pump {
                     }
                     None => return Stopped::HolderGone,
                 },
-                _ = self.go.changed() => {}
+                _ = self.flow.changed() => {}
                 _ = space.changed(), if self.intake.is_full() => self.intake.space(),
                 () = moved.notified(), if lags => {}
             }
@@ -280,7 +271,7 @@ impl Pump {
 
     /// Whether output may be appended now.
     fn may_take(&self) -> bool {
-        self.intake.may_take(self.waiting()) && *self.go.borrow() && !self.lags()
+        self.intake.may_take(self.waiting()) && *self.flow.borrow() == Flow::Goes && !self.lags()
     }
 
     /// Bytes that the ring holds beyond what was taken.
@@ -290,7 +281,7 @@ impl Pump {
 
     /// Whether nothing of the ring is left to be taken, or under way.
     fn is_emptied(&self) -> bool {
-        self.waiting() == 0 && self.intake.is_idle()
+        (self.waiting() == 0 || *self.flow.borrow() == Flow::Ended) && self.intake.is_idle()
     }
 
     /// Takes what is there and appends it. Whether there was anything.
@@ -347,7 +338,8 @@ impl Pump {
 
     /// The holder has died: what lies in its memory is taken still.
     async fn take_rest(mut self) {
-        self.go = watch::channel(true).1;
+        let flow = self.flow.borrow().of_rest();
+        self.flow = watch::channel(flow).1;
         loop {
             match self.take() {
                 Ok(true) => continue,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use abide_holder::{BootId, ProbeError, ProbeTimeouts, State as HolderState};
-use abide_journal::AppendOptions;
+use abide_journal::{AppendOptions, Entry, Error as JournalError, Journal, Log};
 use abide_wire::Code;
 use tokio::sync::Semaphore;
 
@@ -155,6 +155,10 @@ impl Sessions {
 
     /// Decides one session by what answered at its holder's socket.
     pub(super) fn decide(&mut self, id: SessionId, probe: Probe) {
+        if probe == Probe::None && self.entries.get(&id).is_some_and(|entry| entry.core.is_finalizing()) {
+            let gone = Gone { status: None, rebooted: false, errno: 0 };
+            return self.feed(id, Input::Holder(HolderInput::Gone(gone)));
+        }
         let facts = self.entries.get(&id).map(|entry| entry.facts().clone());
         let log_end =
             self.entries.get(&id).and_then(|entry| entry.log.as_ref()).map_or(0, |log| stream::written(log).offset.0);
@@ -209,6 +213,7 @@ impl Sessions {
                 tracing::warn!(session = %id, code = ?decision.code, "a holder is left alone");
                 // One that cannot be asked yet may answer later. What was decided of the others stays.
                 if decision.outcome == Some(Outcome::Pending) {
+                    self.feed(id, Input::OutOfReach);
                     self.probe_again(id);
                 }
             }
@@ -261,8 +266,12 @@ impl Sessions {
         let facts = entry.facts().clone();
         let around = surroundings(&self.shared, &facts, true, &self.holders());
         // Programs of one that had ended by itself, or never was started, are not the holder's leavings.
-        let runs = matches!(facts.record().state, State::Running | State::Terminating) && around.exit_status.is_none();
-        let left = if runs { around.left } else { Vec::new() };
+        let ran = match facts.state() {
+            State::Starting => facts.start_recorded,
+            State::Running | State::Terminating => true,
+            State::Exited | State::Finalized => false,
+        };
+        let left = if ran && around.exit_status.is_none() { around.left } else { Vec::new() };
         let hub = self.hub.clone();
         tokio::spawn(async move {
             procs::end_left(&left).await;
@@ -270,6 +279,21 @@ impl Sessions {
             hub.tell(Msg::Session(id, Input::Drained { head, end: false })).await;
             hub.tell(Msg::Session(id, Input::Holder(HolderInput::Gone(gone)))).await;
         });
+    }
+
+    /// The holder that was to be adopted is gone. One that never was told to start its program is launched again;
+    /// nothing is left to be decided of a session that has ended; of every other it is decided as at a start: what the
+    /// holder had is lost, and named.
+    pub(super) fn not_adopted(&mut self, id: SessionId) {
+        let Some(entry) = self.entries.get(&id) else { return };
+        let facts = entry.facts();
+        let accepted = facts.state() == State::Starting && !facts.start_recorded;
+        if accepted || facts.state() == State::Finalized {
+            let gone = Gone { status: None, rebooted: false, errno: 0 };
+            self.feed(id, Input::Holder(HolderInput::Gone(gone)));
+        } else {
+            self.decide(id, Probe::None);
+        }
     }
 
     /// The holders that this daemon knows: none of their processes is any session's.
@@ -292,16 +316,29 @@ impl Sessions {
         tokio::spawn(async move {
             let mut head = 0;
             if let Some(log) = log {
-                if let Some(entries) = missing.named(&log, code)
-                    && let Err(error) = journal.append_batch(entries, AppendOptions::default()).await
-                {
-                    tracing::warn!(session = %id, %error, "missing output is not named in the log");
+                if let Some(entries) = missing.named(&log, code) {
+                    let named = name_missing(&journal, entries).await;
+                    if let Err(error) = named {
+                        tracing::warn!(session = %id, %error, "missing output is not named in the log");
+                    }
                 }
                 head = stream::written(&log).offset.0;
             }
             hub.tell(Msg::Session(id, Input::Drained { head: ByteOffset(head), end: false })).await;
             hub.tell(Msg::Session(id, Input::Holder(HolderInput::Gone(Gone { status, rebooted, errno: 0 })))).await;
         });
+    }
+}
+
+/// Names missing output, once there is room for that.
+async fn name_missing(journal: &Journal, entries: Vec<(Log, Entry)>) -> Result<(), JournalError> {
+    let mut space = journal.space();
+    space.get();
+    loop {
+        match journal.append_batch(entries.clone(), AppendOptions::default()).await {
+            Err(JournalError::Full) => drop(tokio::time::timeout(PROBE_AGAIN, space.changed()).await),
+            named => return named.map(drop),
+        }
     }
 }
 

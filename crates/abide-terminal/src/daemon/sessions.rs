@@ -184,9 +184,17 @@ impl Entry {
         self.core.facts()
     }
 
+    /// What a holder prints after its session was given up is not its output.
+    pub(super) fn end_output_if_over(&self) {
+        if let Some(link) = self.link.as_ref().filter(|_| !self.core.takes_output()) {
+            link.end();
+        }
+    }
+
     /// How much of the owner's input the holder has written. Not to be asked while an owner is handed in.
     pub(super) fn applied(&self) -> InputOffset {
-        self.link.as_ref().map_or(InputOffset(0), Link::input_applied)
+        let epoch = self.facts().record().owner_epoch;
+        self.link.as_ref().map_or(InputOffset(0), |link| link.input_applied(epoch))
     }
 }
 
@@ -442,6 +450,7 @@ impl Sessions {
             Msg::Adopted(id, link) => {
                 if let Some(entry) = self.entries.get_mut(&id) {
                     entry.link = Some(link);
+                    entry.end_output_if_over();
                 }
             }
             Msg::Applied(id) => self.look_at_input(id),
@@ -463,6 +472,7 @@ impl Sessions {
             }
             Msg::LeftEnded(id) => self.left_ended(id),
             Msg::HolderLost(id, head) => self.holder_lost(id, head),
+            Msg::NotAdopted(id) => self.not_adopted(id),
             Msg::Probed(id, probe) => self.decide(id, probe),
             Msg::Stale(id, epoch) => self.stale(id, epoch),
             Msg::Checked(Ok(binary)) => self.stop(Stop::Replaced(binary)),

@@ -155,6 +155,21 @@ impl Session {
         self.facts.state() == State::Finalized && self.when_durable.is_empty() && self.holder == Holder::None
     }
 
+    /// Whether output of its holder still belongs to it: not once it is over, or was given up before its program started.
+    pub fn takes_output(&self) -> bool {
+        match self.facts.state() {
+            State::Starting | State::Running | State::Terminating => true,
+            State::Exited => self.facts.record().started_at.is_some(),
+            State::Finalized => false,
+        }
+    }
+
+    /// Whether its end is being recorded: nothing is added to its output any more.
+    pub fn is_finalizing(&self) -> bool {
+        let recording = matches!(&self.busy, Busy::Recording(recording) if recording.unit.has("finalized"));
+        recording || self.owes("finalized")
+    }
+
     /// How many streams observe it.
     pub fn observers(&self) -> usize {
         self.streams.values().filter(|viewer| viewer.mode == Mode::Observer).count()
@@ -275,6 +290,7 @@ impl Session {
             Input::LogCreated => self.log_created(now, out),
             Input::Holder(event) => self.holder_event(now, &event, out),
             Input::Drained { head, end } => self.output_taken(now, head, end, out),
+            Input::OutOfReach => self.out_of_reach(now, out),
             Input::Recovered(outcome, code) => self.recovered(now, outcome, code, out),
             Input::RestorePrepared(prepared) => self.restore_prepared(prepared, out),
             // Handled before they could be deferred.
@@ -332,7 +348,7 @@ impl Session {
             self.start_overdue(out);
         }
         if matches!(self.busy, Busy::Free) && self.room && due(self.drain_by) {
-            self.drain_overdue(out);
+            self.drain_overdue(now, out);
         }
         if matches!(self.busy, Busy::Free) && self.room && due(self.grace_until) {
             self.lapse(out);

@@ -137,6 +137,8 @@ pub enum Input {
     Space,
     /// The processes that [`Output::FindProcesses`] asked for.
     Found(Vec<Process>),
+    /// Its holder is there and cannot be adopted for now: nothing but a kill goes on.
+    OutOfReach,
     /// What the start of this daemon found of it: outcome and failure code. It comes before anything else.
     Recovered(&'static str, Option<&'static str>),
     /// A point in time that [`Session::poll_timeout`](super::Session::poll_timeout) named may have come.

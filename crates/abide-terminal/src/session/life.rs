@@ -70,6 +70,15 @@ impl Session {
         self.report(event, None, Then::Nothing, out);
     }
 
+    /// Its holder is there and cannot be adopted: what the daemon before had begun has its bound all the same.
+    pub(super) fn out_of_reach(&mut self, now: Now, out: &mut Vec<Output>) {
+        match self.facts.state() {
+            State::Starting if self.start_by.is_none() => self.start_by = Some(now.boot_ms + START_MS_MAX),
+            State::Terminating if self.kill.is_none() => self.kill_recorded(now, out),
+            _ => {}
+        }
+    }
+
     pub(super) fn log_created(&mut self, now: Now, out: &mut Vec<Output>) {
         if self.facts.state() != State::Starting {
             return;
@@ -261,6 +270,9 @@ impl Session {
                 self.refuse_creator(WireError::exited(self.facts.record()), out);
                 self.to_holder(Frame::Hangup, out);
             }
+            ExitKind::Lost(ref code) if code == Code::HolderUnresponsive.as_str() && self.holder != Holder::Adopted => {
+                out.push(Output::HangUp);
+            }
             _ if self.facts.record().started_at.is_none() => self.to_holder(Frame::Hangup, out),
             _ if exit.forced => self.to_holder(Frame::Abandon, out),
             _ => {}
@@ -325,14 +337,20 @@ impl Session {
     pub(super) fn start_overdue(&mut self, out: &mut Vec<Output>) {
         self.start_by = None;
         if self.facts.state() == State::Starting {
-            self.drained.1 = true;
+            // One that was adopted may have printed: its end is waited for, as long as any drain.
+            self.drained.1 = self.holder != Holder::Adopted;
             let kind = ExitKind::Lost(Code::HolderUnresponsive.as_str().to_owned());
             self.exit(kind, Then::Refuse(WireError::unresponsive()), out);
         }
     }
 
-    pub(super) fn drain_overdue(&mut self, out: &mut Vec<Output>) {
+    pub(super) fn drain_overdue(&mut self, now: Now, out: &mut Vec<Output>) {
         self.drain_by = None;
+        // A holder that was hung up takes no other word.
+        if self.facts.record().started_at.is_none() {
+            self.drained.1 = true;
+            return self.finalize(now, out);
+        }
         self.cut_off = true;
         self.to_holder(Frame::Abandon, out);
     }

@@ -2,7 +2,7 @@
 //! grace is over, and not before.
 
 use abide_terminal::session::{Input, Op, Output};
-use abide_terminal::store::Facts;
+use abide_terminal::store::{Event, Facts};
 use abide_terminal::{EventNumber, Takeover};
 
 use crate::script::{START, STARTED, Script, ada, answers, appended};
@@ -30,4 +30,17 @@ fn it_is_hung_up_when_its_grace_is_over() {
     assert!(!out.contains(&Output::HangUp), "once");
     assert!(matches!(script.session.facts().record().state, abide_terminal::State::Terminating));
     assert_eq!(appended(&out), ["exited"]);
+}
+
+#[test]
+fn a_kill_of_the_daemon_before_goes_on() {
+    let mut facts = Facts::new(created(Some(ada()), Takeover::Allow));
+    let kill = Event::Kill { deadline_at: 9_000, t0_boot_ms: 500, grace_ms: 4_000, signal: None, by: Some(ada()) };
+    for (number, event) in (1..).zip([START, STARTED, kill]) {
+        facts.apply(EventNumber(number), 5_000, &event);
+    }
+    let mut script = Script::of(facts);
+    assert!(!script.feed(Input::OutOfReach).contains(&Output::HangUp), "its grace is not over");
+    script.boot_ms = 4_500;
+    assert!(script.feed(Input::Timeout).contains(&Output::HangUp));
 }
