@@ -89,9 +89,13 @@ pub(crate) struct Stream {
     dials: bool,
     sent_frames: Decoder,
     typed: u64,
-    incarnation: u64,
+    pub(crate) incarnation: u64,
+    epoch: u32,
     /// Where output goes on.
     pub(crate) position: Option<u64>,
+    pub(crate) from_begin: bool,
+    /// The places where output is missing that it was told of.
+    pub(crate) holes: Vec<(u64, Option<u64>)>,
     pub(crate) past: Past,
     pub(crate) ended: Option<StreamEnd>,
     exited: bool,
@@ -107,6 +111,8 @@ pub(crate) struct Client {
     /// Calls that are not answered.
     pub(crate) asked: BTreeMap<u64, &'static str>,
     next_call: u64,
+    /// Sessions that it asked for.
+    mine: Vec<SessionId>,
     pub(crate) streams: Vec<Stream>,
     /// It reads nothing until then.
     pub(crate) rests_until: u64,
@@ -132,6 +138,7 @@ impl Client {
             over: false,
             asked: BTreeMap::new(),
             next_call: 0,
+            mine: Vec::new(),
             streams: Vec::new(),
             rests_until: 0,
         }
@@ -139,7 +146,12 @@ impl Client {
 
     /// The connections that it has now.
     pub(crate) fn wires(&self) -> Vec<WireId> {
-        self.streams.iter().map(|stream| &stream.socket).chain([&self.socket]).filter_map(|socket| socket.wire).collect()
+        self.streams
+            .iter()
+            .map(|stream| &stream.socket)
+            .chain([&self.socket])
+            .filter_map(|socket| socket.wire)
+            .collect()
     }
 
     /// Its process is gone, and its connections with it.
@@ -249,7 +261,13 @@ impl Client {
                 ControlOutput::Complete(call, outcome) => {
                     let what = self.asked.remove(&call).expect("a call is answered once");
                     machine.tell(|| format!("{} {what}: {outcome:?}", self.id));
-                    machine.tally.count(if outcome.is_ok() { "requests were granted" } else { "requests were refused" });
+                    let named = outcome.as_ref().ok().and_then(|answer| answer["session"]["id"].as_str());
+                    self.mine.extend(named.and_then(|id| id.parse::<SessionId>().ok()));
+                    machine.tally.count(if outcome.is_ok() {
+                        "requests were granted"
+                    } else {
+                        "requests were refused"
+                    });
                 }
                 ControlOutput::Ended(_) => self.over = true,
             }
@@ -266,6 +284,11 @@ impl Client {
         self.asked.insert(self.next_call, request.name());
         machine.tell(|| format!("{} asks {request:?}", self.id));
         self.tell_control(machine, ControlInput::Call(self.next_call, request));
+    }
+
+    /// One of the sessions that it asked for.
+    pub(crate) fn some_of_mine(&self, rng: &mut Rng) -> Option<SessionId> {
+        (!self.mine.is_empty()).then(|| self.mine[rng.index(self.mine.len())])
     }
 
     /// Asks for a session.
@@ -314,6 +337,12 @@ impl Client {
 
     // Streams.
 
+    /// Streams that are over are put away.
+    pub(crate) fn put_away(&mut self) -> Vec<Past> {
+        let over = self.streams.extract_if(.., |stream| stream.ended.is_some());
+        over.map(|stream| stream.past).collect()
+    }
+
     pub(crate) fn attach(&mut self, machine: &mut Machine, session: SessionId, mode: Mode, from_begin: bool) {
         let from = if from_begin { StartAt::Offset { offset: ByteOffset(0), epoch: None } } else { StartAt::Live };
         let attach = Attach { from, ..Attach::new(SessionRef::Id(session), mode) };
@@ -328,11 +357,33 @@ impl Client {
             sent_frames: Decoder::default(),
             typed: 0,
             incarnation: 0,
+            epoch: 0,
             position: from_begin.then_some(0),
+            from_begin,
+            holes: Vec::new(),
             past: Past { session, sent: Sent::new(), told: BTreeMap::new() },
             ended: None,
             exited: false,
         });
+    }
+
+    /// Types something, where it may. Whether it may anywhere.
+    pub(crate) fn type_some(&mut self, machine: &mut Machine) -> bool {
+        let may = |stream: &Stream| stream.ended.is_none() && stream.link.input_room() > 0;
+        let Some(which) = self.streams.iter().rposition(may) else { return false };
+        self.type_on(machine, which);
+        true
+    }
+
+    fn type_on(&mut self, machine: &mut Machine, which: usize) {
+        let stream = &mut self.streams[which];
+        let count = stream.link.input_room().min(1 + machine.rng.index(12));
+        let bytes: Vec<u8> = (0..count as u64).map(|at| typed(stream.number, stream.typed + at)).collect();
+        let mut out = Vec::new();
+        let taken = stream.link.write(&bytes, &mut out);
+        stream.typed += taken as u64;
+        machine.tally.add("bytes typed", taken as u64);
+        self.carry_out(machine, which, out);
     }
 
     /// Types something on one of its streams, or changes its window, or leaves.
@@ -352,18 +403,8 @@ impl Client {
                 let size = WindowSize { cols, rows: 24, xpixel: 0, ypixel: 0 };
                 self.tell_stream(machine, which, StreamInput::Resize(size));
             }
-            _ => {
-                let count = stream.link.input_room().min(1 + machine.rng.index(12));
-                let bytes: Vec<u8> = (0..count as u64).map(|at| typed(stream.number, stream.typed + at)).collect();
-                if bytes.is_empty() {
-                    return;
-                }
-                let mut out = Vec::new();
-                let taken = stream.link.write(&bytes, &mut out);
-                stream.typed += taken as u64;
-                machine.tally.add("bytes typed", taken as u64);
-                self.carry_out(machine, which, out);
-            }
+            _ if stream.link.input_room() > 0 => self.type_on(machine, which),
+            _ => {}
         }
     }
 
@@ -455,6 +496,7 @@ impl Stream {
         match event {
             StreamEvent::Attached(attached) => {
                 self.incarnation = attached.incarnation.0;
+                self.epoch = attached.owner_epoch.0;
                 match self.position {
                     Some(position) => assert_eq!(position, attached.offset.0, "a stream goes on where it stood"),
                     None => self.position = Some(attached.offset.0),
@@ -472,6 +514,7 @@ impl Stream {
             }
             StreamEvent::Hole(hole) => {
                 machine.tally.count("holes were told");
+                self.holes.push((hole.offset.0, hole.lost_bytes));
                 machine.truth.check_hole(session, hole.code, hole.offset.0, hole.lost_bytes);
                 self.position = self.position.map(|position| position + hole.lost_bytes.unwrap_or(0));
             }
@@ -481,7 +524,10 @@ impl Stream {
                 self.position = Some(from.0);
             }
             StreamEvent::Skipped { .. } => panic!("nothing is trimmed here"),
-            StreamEvent::OwnershipChanged(change) if change.mode == Mode::Owner => {
+            StreamEvent::OwnershipChanged(change)
+                if change.mode == Mode::Owner && change.owner_epoch.0 > self.epoch =>
+            {
+                self.epoch = change.owner_epoch.0;
                 assert_eq!(change.owner.as_ref(), Some(id), "the owner is told that it is");
                 machine.truth.owner_is(session, self.incarnation, change.owner_epoch.0, id);
             }
@@ -498,7 +544,7 @@ impl Stream {
                     self.told(owner_epoch.0, applied.0);
                 }
             }
-            StreamEvent::Restored(restored) => self.incarnation = restored.incarnation.0,
+            StreamEvent::Restored(restored) => self.incarnation = self.incarnation.max(restored.incarnation.0),
             StreamEvent::Exited(_) => self.exited = true,
             StreamEvent::Snapshot { .. }
             | StreamEvent::Resized(_)

@@ -41,7 +41,7 @@ impl Script {
         let prints = if at_once { rng.below(3) } else { rng.below(4_000) };
         Self {
             prints: (!endless || at_once).then_some(prints),
-            ends: at_once || rng.one_in(2),
+            ends: at_once || rng.one_in(3),
             reads: !rng.one_in(4),
             fails: rng.one_in(20),
             forks: rng.one_in(6),

@@ -3,10 +3,10 @@
 use abide_holder::frames::{FromHolder, ToHolder};
 use abide_holder::{Consumer, Copied, ReadError};
 use abide_journal::{AppendOptions, Appended, Entry as LogEntry, Error as JournalError, Log, Ticket};
-use abide_terminal::intake::{Begin, Intake};
+use abide_terminal::intake::{Begin, Flow, Intake};
 use abide_terminal::recover::Probe;
-use abide_terminal::session::{Gone, HolderInput, Input};
-use abide_terminal::{ByteOffset, SessionId, stream};
+use abide_terminal::session::{HolderInput, Input};
+use abide_terminal::{ByteOffset, SessionId};
 use std::task::{Context, Poll, Waker};
 
 use super::{Daemon, Msg, is_fatal};
@@ -25,14 +25,18 @@ enum Stage {
     /// To be connected to then.
     Connect(u64),
     /// It was asked to be this daemon's.
-    Asked { until: u64 },
+    Asked {
+        until: u64,
+    },
     /// Output that the journal lost is being named.
     Naming(Vec<(Log, LogEntry)>, Option<Ticket<Vec<Appended>>>),
     Serving,
     /// It has died: what lies in its memory is taken still.
     Rest,
     /// Whether it has is what its socket says, which is looked at then.
-    AwaitNone { at: u64 },
+    AwaitNone {
+        at: u64,
+    },
     Done,
 }
 
@@ -43,7 +47,7 @@ pub(super) struct Pump {
     inbox: Vec<u8>,
     handed: Option<Handed>,
     intake: Option<Intake>,
-    go: bool,
+    flow: Flow,
     ended: bool,
 }
 
@@ -63,7 +67,7 @@ impl Pump {
             inbox: Vec::new(),
             handed: None,
             intake: None,
-            go: false,
+            flow: Flow::Waits,
             ended: false,
         }
     }
@@ -73,7 +77,12 @@ impl Pump {
     }
 
     pub(super) fn go(&mut self) {
-        self.go = true;
+        self.flow = self.flow.of_rest();
+    }
+
+    /// The session ended without what it has.
+    pub(super) fn end(&mut self) {
+        self.flow = Flow::Ended;
     }
 
     pub(super) fn space(&mut self) {
@@ -134,13 +143,14 @@ impl Pump {
     fn take(&mut self, machine: &mut Machine) -> Result<bool, Stopped> {
         let (Some(intake), Some(handed)) = (&mut self.intake, &mut self.handed) else { return Ok(false) };
         let waiting = intake.waiting(handed.ring.mark().head);
-        if !self.go || !intake.may_take(waiting) {
+        if self.flow != Flow::Goes || !intake.may_take(waiting) {
             return Ok(false);
         }
-        let bytes = intake.gather(waiting, |from, max, out| read(handed, from, max, out)).map_err(|error| match error {
-            ReadError::Stale(epoch) => Stopped::Stale(epoch),
-            ReadError::Broken { .. } => Stopped::Broken,
-        })?;
+        let bytes =
+            intake.gather(waiting, |from, max, out| read(handed, from, max, out)).map_err(|error| match error {
+                ReadError::Stale(epoch) => Stopped::Stale(epoch),
+                ReadError::Broken { .. } => Stopped::Broken,
+            })?;
         if bytes.is_empty() {
             return Ok(false);
         }
@@ -226,7 +236,7 @@ impl Daemon {
             Stage::Connect(_) => {
                 let epoch = self.epoch.0;
                 if !pump.connect(machine, id, epoch) {
-                    self.not_adopted(machine, id, pump);
+                    self.try_again(machine, id, pump);
                 }
                 true
             }
@@ -244,12 +254,12 @@ impl Daemon {
                     }
                     Ok(Some(_)) => true,
                     Ok(None) if late => {
-                        self.not_adopted(machine, id, pump);
+                        self.try_again(machine, id, pump);
                         true
                     }
                     Ok(None) => false,
                     Err(()) => {
-                        self.not_adopted(machine, id, pump);
+                        self.try_again(machine, id, pump);
                         true
                     }
                 }
@@ -297,14 +307,11 @@ impl Daemon {
     }
 
     /// It cannot be adopted now: one that is there and says nothing is not lost.
-    fn not_adopted(&mut self, machine: &mut Machine, id: SessionId, pump: &mut Pump) {
+    fn try_again(&mut self, machine: &mut Machine, id: SessionId, pump: &mut Pump) {
         pump.close(machine);
         pump.wire = None;
         if machine.probe(id) == Probe::None {
-            let head = ByteOffset(stream::written(&pump.log).offset.0);
-            let status = self.exit_status(machine, id);
-            self.tell(id, Input::Drained { head, end: false });
-            self.tell(id, Input::Holder(HolderInput::Gone(Gone { status, rebooted: false, errno: 0 })));
+            self.messages.push_back(Msg::NotAdopted(id));
             pump.stage = Stage::Done;
         } else {
             machine.tally.count("a holder was not adopted at once");
@@ -346,14 +353,15 @@ impl Daemon {
                     Ok(true)
                 }
                 Ok(None) => Ok(false),
-                Err(()) => match pump.ring().map(Consumer::check_current) {
-                    Some(Err(ReadError::Stale(epoch))) => Err(Stopped::Stale(epoch)),
-                    _ => {
-                        pump.go = true;
+                Err(()) => {
+                    if let Some(Err(ReadError::Stale(epoch))) = pump.ring().map(Consumer::check_current) {
+                        Err(Stopped::Stale(epoch))
+                    } else {
+                        pump.flow = pump.flow.of_rest();
                         pump.stage = Stage::Rest;
                         Ok(true)
                     }
-                },
+                }
             },
         };
         self.tell_end(pump, id);
@@ -387,7 +395,9 @@ impl Daemon {
             other => other,
         };
         let emptied = match (&pump.intake, pump.ring()) {
-            (Some(intake), Some(ring)) => intake.waiting(ring.mark().head) == 0 && intake.is_idle(),
+            (Some(intake), Some(ring)) => {
+                (intake.waiting(ring.mark().head) == 0 || pump.flow == Flow::Ended) && intake.is_idle()
+            }
             _ => true,
         };
         if matches!(moved, Ok(false)) && emptied {

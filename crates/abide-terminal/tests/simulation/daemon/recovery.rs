@@ -89,6 +89,10 @@ impl Daemon {
     }
 
     pub(super) fn decide(&mut self, machine: &mut Machine, id: SessionId, probe: Probe) {
+        if probe == Probe::None && self.entries.get(&id).is_some_and(|entry| entry.core.is_finalizing()) {
+            let gone = Gone { status: None, rebooted: false, errno: 0 };
+            return self.feed(machine, id, Input::Holder(HolderInput::Gone(gone)));
+        }
         let facts = self.entries.get(&id).map(|entry| entry.core.facts().clone());
         let log_end = self.entries.get(&id).map_or(ByteOffset(0), Entry::end);
         let boot = self.boot;
@@ -113,8 +117,9 @@ impl Daemon {
 
     fn act(&mut self, machine: &mut Machine, id: SessionId, probe: Probe, decision: &Decision, around: Option<Around>) {
         match decision.holder {
-            HolderEffect::Hangup => self.hang_up(machine, id),
+            HolderEffect::Hangup => Self::hang_up(machine, id),
             HolderEffect::LeaveAlone if decision.outcome == Some(Outcome::Pending) => {
+                self.feed(machine, id, Input::OutOfReach);
                 self.tasks.push_back(Task::ProbeAgain(id, machine.clock.tick_ms() + PROBE_AGAIN_MS));
             }
             _ => {}
@@ -169,11 +174,6 @@ impl Daemon {
         }
     }
 
-    pub(super) fn exit_status(&self, machine: &Machine, id: SessionId) -> Option<u32> {
-        let incarnation = self.entries.get(&id)?.core.facts().record().incarnation;
-        machine.exits.get(&(id, incarnation)).map(|record| record.wait_status)
-    }
-
     fn end_lost(
         &mut self,
         machine: &mut Machine,
@@ -199,6 +199,10 @@ impl Daemon {
     pub(super) fn end_lost_step(&mut self, mut lost: Lost) -> bool {
         if let Some(named) = &lost.named {
             let Some(ticket) = &mut lost.ticket else {
+                if self.full {
+                    self.tasks.push_back(Task::EndLost(lost));
+                    return false;
+                }
                 lost.ticket = Some(self.journal.append_batch(named.clone(), AppendOptions::default()));
                 self.tasks.push_back(Task::EndLost(lost));
                 return true;
@@ -208,7 +212,11 @@ impl Daemon {
                     self.tasks.push_back(Task::EndLost(lost));
                     return false;
                 }
-                Some(Err(JournalError::Full)) => {}
+                Some(Err(JournalError::Full)) => {
+                    lost.ticket = None;
+                    self.tasks.push_back(Task::EndLost(lost));
+                    return false;
+                }
                 Some(_) => {}
             }
         }
@@ -225,10 +233,27 @@ impl Daemon {
         entry.link = None;
         let facts = entry.core.facts().clone();
         let around = around(machine, &facts, true);
-        let runs = matches!(facts.state(), State::Running | State::Terminating) && around.exit.is_none();
-        let left = if runs { around.left } else { Vec::new() };
+        let ran = match facts.state() {
+            State::Starting => facts.start_recorded,
+            State::Running | State::Terminating => true,
+            State::Exited | State::Finalized => false,
+        };
+        let left = if ran && around.exit.is_none() { around.left } else { Vec::new() };
         let then = AfterLeft { head, status: around.exit.map(|(status, _)| status) };
         self.tasks.push_back(Task::EndLeft(id, left, 0, machine.clock.tick_ms(), Some(then)));
+    }
+
+    pub(super) fn not_adopted(&mut self, machine: &mut Machine, id: SessionId) {
+        let Some(entry) = self.entries.get(&id) else { return };
+        let facts = entry.core.facts();
+        let accepted = facts.state() == State::Starting && !facts.start_recorded;
+        if accepted || facts.state() == State::Finalized {
+            let gone = Gone { status: None, rebooted: false, errno: 0 };
+            self.feed(machine, id, Input::Holder(HolderInput::Gone(gone)));
+        } else {
+            machine.tally.count("a holder died before it was adopted");
+            self.decide(machine, id, Probe::None);
+        }
     }
 
     pub(super) fn end_left_step(

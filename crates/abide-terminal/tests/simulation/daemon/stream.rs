@@ -3,7 +3,7 @@
 use abide_journal::{Cursor, Level, Log, ReadLimit};
 use abide_terminal::protocol::{Detached, ExitTold, StreamMessage, message_frame, output_header};
 use abide_terminal::session::StreamId;
-use abide_terminal::stream::{self, Seen, Step, Told};
+use abide_terminal::stream::{self, Seen, Step, Teller, Told};
 use abide_terminal::{ByteOffset, ClientId, SessionId, State};
 use abide_wire::Code;
 
@@ -21,6 +21,7 @@ pub(super) struct Viewer {
     pub(super) log: Log,
     pub(super) cursor: Cursor,
     pub(super) epoch: u64,
+    pub(super) teller: Teller,
     pub(super) done: bool,
 }
 
@@ -86,16 +87,13 @@ impl Daemon {
         match stream::next(&seen) {
             Step::Read(bytes) => {
                 let limit = ReadLimit { bytes: bytes.min(machine.limits.chunk_bytes), records: RECORDS_MAX };
-                match viewer.log.read_bytes(viewer.cursor, limit, Level::Written, true) {
-                    Ok(read) => {
-                        viewer.cursor = read.next;
-                        let told = stream::tell(&read.records, &viewer.client, types);
-                        send_told(machine, viewer, told);
-                    }
-                    Err(_) => {
-                        let detached = Detached { restart: true, ..Detached::new(Code::DaemonStopping) };
-                        viewer.detach_once(machine, detached);
-                    }
+                if let Ok(read) = viewer.log.read_bytes(viewer.cursor, limit, Level::Written, true) {
+                    viewer.cursor = read.next;
+                    let told = viewer.teller.tell(&read.records, &viewer.client, types);
+                    send_told(machine, viewer, told);
+                } else {
+                    let detached = Detached { restart: true, ..Detached::new(Code::DaemonStopping) };
+                    viewer.detach_once(machine, detached);
                 }
                 true
             }
