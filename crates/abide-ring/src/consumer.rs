@@ -103,6 +103,13 @@ impl Consumer {
         acquire(&self.ring.fields().input_applied)
     }
 
+    /// The same for one owner epoch: 0 while the holder has not come to it.
+    pub fn input_applied_in(&self, owner_epoch: u32) -> u64 {
+        // The holder stores the epoch behind the count that begins with it.
+        let current = acquire(&self.ring.fields().owner_epoch) == u64::from(owner_epoch);
+        if current { self.input_applied() } else { 0 }
+    }
+
     /// Whether no other daemon has adopted the holder; after a fence, so that what was copied before is judged by it.
     pub fn check_current(&self) -> Result<(), ReadError> {
         fence(Ordering::SeqCst);

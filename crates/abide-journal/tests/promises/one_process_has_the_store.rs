@@ -1,6 +1,6 @@
 //! The lock: a second open is refused with the holder's pid; handed over by descriptor, it never is free in between.
 
-use crate::simulated::cases;
+use crate::simulated::{self, SimClock, SimDisk, cases};
 use crate::world::{Dir, open};
 use abide_journal::{
     AppendOptions, Content, Disk, DiskSpace, Durability, Entry, Error, File, FileDisk, Journal, Level, Lock, Log,
@@ -281,4 +281,38 @@ fn contents(log: &Log) -> Vec<Content> {
         }
         next = out.next.lsn.expect("a full cursor");
     }
+}
+
+/// A process stood still; somebody took its lock away, and another process has the store. Gone on, it writes nothing.
+#[test]
+fn a_process_that_was_put_aside_writes_nothing() {
+    let (disk, clock) = (abide_sim::Disk::new(7), abide_sim::Clock::at_wall_us(1_700_000_000_000_000));
+    let open = |seed| {
+        let (disk, clock) = (Arc::new(SimDisk(disk.clone())), Arc::new(SimClock(clock.clone())));
+        Journal::open(disk, clock, simulated::options(seed)).expect("the store opens").0
+    };
+    let paused = open(1);
+    let log = paused.create_log("a", LogOptions::default()).wait().expect("created");
+    log.append(Entry::data(0, "before"), AppendOptions::at(Durability::Always)).wait().expect("appended");
+    disk.remove(Path::new("store/lock")).expect("removed");
+    let successor = open(2);
+    let its = successor.log("a").expect("there");
+    its.append(Entry::data(0, "its"), AppendOptions::at(Durability::Always)).wait().expect("appended");
+    clock.advance_ms(1_000);
+    let refused = log.append(Entry::data(0, "late"), AppendOptions::at(Durability::Always)).wait();
+    assert!(matches!(refused, Err(Error::Poisoned(abide_journal::Cause::LockLost))), "{refused:?}");
+    its.append(Entry::data(0, "after"), AppendOptions::at(Durability::Always)).wait().expect("appended");
+    disk.freeze();
+    drop((paused, log, successor, its));
+    disk.processes_die();
+    let read = open(3).log("a").expect("there").read(Lsn::FIRST, ReadLimit::default(), Level::Written).expect("read");
+    let texts: Vec<&[u8]> = read
+        .records
+        .iter()
+        .filter_map(|record| match &record.content {
+            Content::Data(bytes) => Some(&bytes[..]),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(texts, [&b"before"[..], b"its", b"after"]);
 }

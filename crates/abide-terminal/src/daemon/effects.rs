@@ -31,7 +31,12 @@ impl Sessions {
             match output {
                 Output::Append(unit) => self.append_transition(id, unit),
                 Output::CreateLog => self.create_log(id),
-                Output::HangUp => super::recovery::hang_up(&self.shared, id),
+                Output::HangUp => {
+                    if let Some(entry) = self.entries.get(&id) {
+                        entry.end_output_if_over();
+                    }
+                    super::recovery::hang_up(&self.shared, id);
+                }
                 Output::Launch => self.launch(id),
                 Output::Adopt => self.adopt(id),
                 Output::PrepareRestore(what) => self.prepare_restore(id, what),

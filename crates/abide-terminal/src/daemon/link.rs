@@ -114,8 +114,13 @@ impl Link {
     pub(super) fn send(&self, frame: &Frame) {
         self.0.outbox.push(&[encoded(&frame.to_holder())]);
         if matches!(frame, Frame::Hangup) {
-            self.0.flow.send_replace(Flow::Ended);
+            self.end();
         }
+    }
+
+    /// No output is appended any more.
+    pub(super) fn end(&self) {
+        self.0.flow.send_replace(Flow::Ended);
     }
 
     /// Passes input on.
@@ -141,9 +146,9 @@ impl Link {
         });
     }
 
-    /// How much of the present owner's input is written to the PTY.
-    pub(super) fn input_applied(&self) -> InputOffset {
-        InputOffset(self.output().ring().input_applied())
+    /// How much of this owner's input is written to the PTY; nothing while the holder was not told of that owner.
+    pub(super) fn input_applied(&self, epoch: OwnerEpoch) -> InputOffset {
+        InputOffset(self.output().ring().input_applied_in(epoch.0))
     }
 
     /// Ring and spill.

@@ -156,6 +156,10 @@ impl Sessions {
 
     /// Decides one session by what answered at its holder's socket.
     pub(super) fn decide(&mut self, id: SessionId, probe: Probe) {
+        if probe == Probe::None && self.entries.get(&id).is_some_and(|entry| entry.core.is_finalizing()) {
+            let gone = Gone { status: None, rebooted: false, errno: 0 };
+            return self.feed(id, Input::Holder(HolderInput::Gone(gone)));
+        }
         let facts = self.entries.get(&id).map(|entry| entry.facts().clone());
         let log_end =
             self.entries.get(&id).and_then(|entry| entry.log.as_ref()).map_or(0, |log| stream::written(log).offset.0);

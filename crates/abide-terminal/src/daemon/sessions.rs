@@ -183,9 +183,17 @@ impl Entry {
         self.core.facts()
     }
 
+    /// What a holder prints after its session was given up is not its output.
+    pub(super) fn end_output_if_over(&self) {
+        if let Some(link) = self.link.as_ref().filter(|_| !self.core.takes_output()) {
+            link.end();
+        }
+    }
+
     /// How much of the owner's input the holder has written. Not to be asked while an owner is handed in.
     pub(super) fn applied(&self) -> InputOffset {
-        self.link.as_ref().map_or(InputOffset(0), Link::input_applied)
+        let epoch = self.facts().record().owner_epoch;
+        self.link.as_ref().map_or(InputOffset(0), |link| link.input_applied(epoch))
     }
 }
 
@@ -448,6 +456,7 @@ impl Sessions {
             Msg::Adopted(id, link) => {
                 if let Some(entry) = self.entries.get_mut(&id) {
                     entry.link = Some(link);
+                    entry.end_output_if_over();
                 }
             }
             Msg::Applied(id) => self.look_at_input(id),

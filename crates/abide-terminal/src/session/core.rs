@@ -155,6 +155,21 @@ impl Session {
         self.facts.state() == State::Finalized && self.when_durable.is_empty() && self.holder == Holder::None
     }
 
+    /// Whether output of its holder still belongs to it: not once it is over, or was given up before its program started.
+    pub fn takes_output(&self) -> bool {
+        match self.facts.state() {
+            State::Starting | State::Running | State::Terminating => true,
+            State::Exited => self.facts.record().started_at.is_some(),
+            State::Finalized => false,
+        }
+    }
+
+    /// Whether its end is being recorded: nothing is added to its output any more.
+    pub fn is_finalizing(&self) -> bool {
+        let recording = matches!(&self.busy, Busy::Recording(recording) if recording.unit.has("finalized"));
+        recording || self.owes("finalized")
+    }
+
     /// How many streams observe it.
     pub fn observers(&self) -> usize {
         self.streams.values().filter(|viewer| viewer.mode == Mode::Observer).count()
@@ -334,7 +349,7 @@ impl Session {
             self.start_overdue(out);
         }
         if matches!(self.busy, Busy::Free) && self.room && due(self.drain_by) {
-            self.drain_overdue(out);
+            self.drain_overdue(now, out);
         }
         if matches!(self.busy, Busy::Free) && self.room && due(self.grace_until) {
             self.lapse(out);

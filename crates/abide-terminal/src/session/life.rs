@@ -337,14 +337,20 @@ impl Session {
     pub(super) fn start_overdue(&mut self, out: &mut Vec<Output>) {
         self.start_by = None;
         if self.facts.state() == State::Starting {
-            self.drained.1 = true;
+            // One that was adopted may have printed: its end is waited for, as long as any drain.
+            self.drained.1 = self.holder != Holder::Adopted;
             let kind = ExitKind::Lost(Code::HolderUnresponsive.as_str().to_owned());
             self.exit(kind, Then::Refuse(WireError::unresponsive()), out);
         }
     }
 
-    pub(super) fn drain_overdue(&mut self, out: &mut Vec<Output>) {
+    pub(super) fn drain_overdue(&mut self, now: Now, out: &mut Vec<Output>) {
         self.drain_by = None;
+        // A holder that was hung up takes no other word.
+        if self.facts.record().started_at.is_none() {
+            self.drained.1 = true;
+            return self.finalize(now, out);
+        }
         self.cut_off = true;
         self.to_holder(Frame::Abandon, out);
     }

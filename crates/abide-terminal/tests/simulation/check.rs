@@ -23,6 +23,8 @@ struct Run {
     starts: u32,
     /// How the program ended, and whether an exit record says so.
     ended: Option<(u32, bool)>,
+    /// How far its output was read then: what others print in its terminal after it, no exit record tells.
+    ended_at: u64,
     applied: BTreeMap<u32, Vec<u8>>,
     collected: bool,
     hung_up: bool,
@@ -71,6 +73,7 @@ impl Truth {
             head: launch.output_base,
             starts: 0,
             ended: None,
+            ended_at: 0,
             applied: BTreeMap::new(),
             collected: false,
             hung_up: false,
@@ -91,7 +94,9 @@ impl Truth {
     }
 
     pub(crate) fn ended(&mut self, id: SessionId, incarnation: Incarnation, status: u32, safe: bool) {
-        self.run(id, incarnation).ended = Some((status, safe));
+        let run = self.run(id, incarnation);
+        run.ended = Some((status, safe));
+        run.ended_at = run.head;
     }
 
     pub(crate) fn printed(&mut self, id: SessionId, incarnation: Incarnation, head: u64) {
@@ -142,7 +147,9 @@ impl Truth {
             let end = offset + bytes.len() as u64;
             run.base <= offset
                 && end <= run.head
-                && (offset..).zip(bytes).all(|(at, seen)| *seen == byte(session.number, run.incarnation.0, at - run.base))
+                && (offset..)
+                    .zip(bytes)
+                    .all(|(at, seen)| *seen == byte(session.number, run.incarnation.0, at - run.base))
         };
         assert!(session.runs.iter().any(fits), "what is at {offset} of {id:?} was printed there");
     }
@@ -152,7 +159,10 @@ impl Truth {
         match code {
             Code::HolderLost | Code::HostRebooted => {}
             Code::JournalFailed | Code::JournalMissing => {
-                assert!(self.has_taken_back(), "{lost:?} bytes at {offset} of {id:?} were acknowledged and are not there");
+                assert!(
+                    self.has_taken_back(),
+                    "{lost:?} bytes at {offset} of {id:?} were acknowledged and are not there"
+                );
             }
             other => panic!("output is missing for {other}"),
         }
@@ -231,14 +241,21 @@ pub(crate) fn check_end(machine: &Machine, daemon: &Daemon) {
         let log = all(&log);
         check_marks(*id, &events, &log);
         let session = &machine.truth.sessions[id];
-        check_log(machine, *id, session, &log);
+        let silent = matches!(facts.record().exit.as_ref().map(|exit| &exit.kind), Some(ExitKind::Lost(code)) if code == "HOLDER_UNRESPONSIVE");
+        check_log(machine, *id, session, &log, silent);
         check_exit(*id, session, facts.record(), machine.truth.has_taken_back());
         if facts.record().kill.is_some() && facts.record().exit.as_ref().is_some_and(|exit| exit.survivors.is_empty()) {
             let lost = matches!(facts.record().exit.as_ref().map(|exit| &exit.kind), Some(ExitKind::Lost(_)));
-            assert!(lost || !machine.has_living(*id), "a process of {id:?} has outlived its kill");
+            // What a program before this one left is not this one's.
+            let first = session.runs.len() == 1;
+            assert!(lost || !first || !machine.has_living(*id), "a process of {id:?} has outlived its kill");
         }
     }
-    assert!(machine.holders.is_empty(), "a holder is left of {:?}", machine.holders.values().map(crate::holder::Holder::session).collect::<Vec<_>>());
+    assert!(
+        machine.holders.is_empty(),
+        "a holder is left of {:?}",
+        machine.holders.values().map(crate::holder::Holder::session).collect::<Vec<_>>()
+    );
 }
 
 fn events(registry: &Log) -> BTreeMap<u64, Entry> {
@@ -300,8 +317,21 @@ fn check_marks(id: SessionId, events: &BTreeMap<u64, Entry>, log: &[LogRecord]) 
     }
 }
 
+/// The places of a session's log at which output is missing.
+pub(crate) fn holes(daemon: &Daemon, id: SessionId) -> Vec<(u64, Option<u64>)> {
+    let log = daemon.journal.log(&abide_terminal::store::session_log(id)).unwrap();
+    let hole = |record: &LogRecord| match &record.content {
+        Content::Mark(payload) => match Mark::read(record.tag, payload)?.kind {
+            MarkKind::Hole { lost_bytes, .. } => Some((record.offset.0, lost_bytes)),
+            _ => None,
+        },
+        _ => None,
+    };
+    all(&log).iter().filter_map(hole).collect()
+}
+
 /// The log has what the program printed, and names what it has not.
-fn check_log(machine: &Machine, id: SessionId, session: &Session, log: &[LogRecord]) {
+fn check_log(machine: &Machine, id: SessionId, session: &Session, log: &[LogRecord], silent: bool) {
     let mut end = 0;
     let mut holes = Vec::new();
     for record in log {
@@ -324,11 +354,22 @@ fn check_log(machine: &Machine, id: SessionId, session: &Session, log: &[LogReco
             }
         }
     }
+    if let [run] = &session.runs[..]
+        && run.incarnation == Incarnation(1)
+    {
+        let named = holes.contains(&(end, None));
+        assert!(!(run.collected && named), "{id:?} was collected with all of its output, and said to have lost some");
+    }
     for (place, run) in session.runs.iter().enumerate() {
         let behind = session.runs.get(place + 1).map_or(end, |next| next.base);
         let named = holes.iter().any(|(at, lost)| lost.is_none() && (run.base..=run.head).contains(at));
         assert!(
-            behind >= run.head || named || machine.truth.has_taken_back() || run.hung_up,
+            behind >= run.head
+                || (behind >= run.ended_at && matches!(run.ended, Some((_, true))))
+                || named
+                || silent
+                || machine.truth.has_taken_back()
+                || run.hung_up,
             "{id:?} printed up to {} and has {behind}, which nothing names: {run:?}",
             run.head
         );
@@ -343,7 +384,8 @@ fn check_exit(id: SessionId, session: &Session, record: &abide_terminal::Record,
         (ExitKind::Code(code), Some((status, _))) => assert_eq!(u32::from(*code), status >> 8, "{id:?}"),
         (ExitKind::Signal(_), Some((status, _))) => assert_eq!(status >> 8, 0, "{id:?} ended by a signal"),
         (ExitKind::Code(_) | ExitKind::Signal(_), None) => panic!("{id:?} has not ended by itself"),
-        (ExitKind::Lost(code), Some((_, true))) if !run.hung_up => {
+        // Of a holder that says nothing in time nobody waits to hear more.
+        (ExitKind::Lost(code), Some((_, true))) if !run.hung_up && code != "HOLDER_UNRESPONSIVE" => {
             panic!("{id:?} ended in a way that is known, and is told as {code} (taken back: {taken_back})")
         }
         _ => {}

@@ -93,6 +93,9 @@ pub(crate) struct Stream {
     epoch: u32,
     /// Where output goes on.
     pub(crate) position: Option<u64>,
+    pub(crate) from_begin: bool,
+    /// The places where output is missing that it was told of.
+    pub(crate) holes: Vec<(u64, Option<u64>)>,
     pub(crate) past: Past,
     pub(crate) ended: Option<StreamEnd>,
     exited: bool,
@@ -143,7 +146,12 @@ impl Client {
 
     /// The connections that it has now.
     pub(crate) fn wires(&self) -> Vec<WireId> {
-        self.streams.iter().map(|stream| &stream.socket).chain([&self.socket]).filter_map(|socket| socket.wire).collect()
+        self.streams
+            .iter()
+            .map(|stream| &stream.socket)
+            .chain([&self.socket])
+            .filter_map(|socket| socket.wire)
+            .collect()
     }
 
     /// Its process is gone, and its connections with it.
@@ -255,7 +263,11 @@ impl Client {
                     machine.tell(|| format!("{} {what}: {outcome:?}", self.id));
                     let named = outcome.as_ref().ok().and_then(|answer| answer["session"]["id"].as_str());
                     self.mine.extend(named.and_then(|id| id.parse::<SessionId>().ok()));
-                    machine.tally.count(if outcome.is_ok() { "requests were granted" } else { "requests were refused" });
+                    machine.tally.count(if outcome.is_ok() {
+                        "requests were granted"
+                    } else {
+                        "requests were refused"
+                    });
                 }
                 ControlOutput::Ended(_) => self.over = true,
             }
@@ -347,10 +359,31 @@ impl Client {
             incarnation: 0,
             epoch: 0,
             position: from_begin.then_some(0),
+            from_begin,
+            holes: Vec::new(),
             past: Past { session, sent: Sent::new(), told: BTreeMap::new() },
             ended: None,
             exited: false,
         });
+    }
+
+    /// Types something, where it may. Whether it may anywhere.
+    pub(crate) fn type_some(&mut self, machine: &mut Machine) -> bool {
+        let may = |stream: &Stream| stream.ended.is_none() && stream.link.input_room() > 0;
+        let Some(which) = self.streams.iter().rposition(may) else { return false };
+        self.type_on(machine, which);
+        true
+    }
+
+    fn type_on(&mut self, machine: &mut Machine, which: usize) {
+        let stream = &mut self.streams[which];
+        let count = stream.link.input_room().min(1 + machine.rng.index(12));
+        let bytes: Vec<u8> = (0..count as u64).map(|at| typed(stream.number, stream.typed + at)).collect();
+        let mut out = Vec::new();
+        let taken = stream.link.write(&bytes, &mut out);
+        stream.typed += taken as u64;
+        machine.tally.add("bytes typed", taken as u64);
+        self.carry_out(machine, which, out);
     }
 
     /// Types something on one of its streams, or changes its window, or leaves.
@@ -370,18 +403,8 @@ impl Client {
                 let size = WindowSize { cols, rows: 24, xpixel: 0, ypixel: 0 };
                 self.tell_stream(machine, which, StreamInput::Resize(size));
             }
-            _ => {
-                let count = stream.link.input_room().min(1 + machine.rng.index(12));
-                let bytes: Vec<u8> = (0..count as u64).map(|at| typed(stream.number, stream.typed + at)).collect();
-                if bytes.is_empty() {
-                    return;
-                }
-                let mut out = Vec::new();
-                let taken = stream.link.write(&bytes, &mut out);
-                stream.typed += taken as u64;
-                machine.tally.add("bytes typed", taken as u64);
-                self.carry_out(machine, which, out);
-            }
+            _ if stream.link.input_room() > 0 => self.type_on(machine, which),
+            _ => {}
         }
     }
 
@@ -491,6 +514,7 @@ impl Stream {
             }
             StreamEvent::Hole(hole) => {
                 machine.tally.count("holes were told");
+                self.holes.push((hole.offset.0, hole.lost_bytes));
                 machine.truth.check_hole(session, hole.code, hole.offset.0, hole.lost_bytes);
                 self.position = self.position.map(|position| position + hole.lost_bytes.unwrap_or(0));
             }

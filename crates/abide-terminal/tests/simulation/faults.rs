@@ -69,13 +69,14 @@ pub(crate) enum Fault {
     PauseDaemon,
     SilentHolder,
     ForeignHolder,
+    StrangersProbe,
     ClockJumps,
     ReplaceDaemon,
     TimePasses,
 }
 
 impl Fault {
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 21] = [
         Self::KillDaemon,
         Self::KillDaemonAgainAndAgain,
         Self::KillHolder,
@@ -93,6 +94,7 @@ impl Fault {
         Self::PauseDaemon,
         Self::SilentHolder,
         Self::ForeignHolder,
+        Self::StrangersProbe,
         Self::ClockJumps,
         Self::ReplaceDaemon,
         Self::TimePasses,
@@ -104,7 +106,8 @@ impl Fault {
         // In half of the seeds the disk keeps its word: only then must nothing at all be missing.
         let disk = rng.one_in(2);
         let keeps = |fault: &Self| disk || !matches!(fault, Self::Reboot | Self::PowerFailsInWrite | Self::SyncError);
-        Self::ALL.into_iter().filter(|fault| rng.percent(share) && keeps(fault)).collect()
+        let drawn = |fault: &Self, rng: &mut Rng| rng.percent(share) && keeps(fault);
+        Self::ALL.into_iter().filter(|fault| drawn(fault, rng) || *fault == Self::CutConnection).collect()
     }
 
     /// How it is counted.
@@ -127,6 +130,7 @@ impl Fault {
             Self::PauseDaemon => "fault: a daemon is paused and put aside",
             Self::SilentHolder => "fault: a holder is silent",
             Self::ForeignHolder => "fault: a holder of another version",
+            Self::StrangersProbe => "fault: a stranger asks a holder who it is",
             Self::ClockJumps => "fault: the clock jumps",
             Self::ReplaceDaemon => "fault: the daemon is replaced",
             Self::TimePasses => "fault: time passes",

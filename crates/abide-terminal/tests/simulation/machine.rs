@@ -168,7 +168,10 @@ impl Machine {
     }
 
     pub(crate) fn marked(&self, session: SessionId) -> impl Iterator<Item = u32> {
-        self.processes.values().filter(move |running| running.marked == Some(session)).map(|running| running.process.id.pid)
+        self.processes
+            .values()
+            .filter(move |running| running.marked == Some(session))
+            .map(|running| running.process.id.pid)
     }
 
     pub(crate) fn lives(&self, id: ProcessId) -> bool {
@@ -198,7 +201,9 @@ impl Machine {
 
     /// Whether this signal ends a process. It must be one of a session.
     pub(crate) fn signal(&mut self, id: ProcessId, number: u8) -> bool {
-        let Some(running) = self.processes.get(&id.pid).filter(|running| running.process.id == id) else { return false };
+        let Some(running) = self.processes.get(&id.pid).filter(|running| running.process.id == id) else {
+            return false;
+        };
         assert!(running.marked.is_some(), "a process of no session is signalled");
         let ends = number == 9 || (matches!(number, 1 | 2 | 15) && !running.ignores);
         ends && !running.process.ended

@@ -82,8 +82,12 @@ impl Net {
     }
 
     /// Bytes written by this end and not read by the other one.
-    pub(crate) fn unread(&mut self, id: WireId, end: End) -> usize {
-        self.wires.get_mut(&id).map_or(0, |wire| wire.from(end).bytes.len())
+    pub(crate) fn unread(&self, id: WireId, end: End) -> usize {
+        let written = |wire: &Wire| match end {
+            End::Client => wire.up.bytes.len(),
+            End::Server => wire.down.bytes.len(),
+        };
+        self.wires.get(&id).map_or(0, written)
     }
 
     /// Takes some of what has come, at most `max` bytes.

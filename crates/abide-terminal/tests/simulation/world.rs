@@ -6,13 +6,14 @@ use abide_sim::Fault as DiskFault;
 use abide_terminal::protocol::Mode;
 use abide_terminal::{SessionId, State};
 
-use crate::check::check_end;
+use crate::check::{self, check_end};
 use crate::client::{Client, Past};
 use crate::daemon::{Daemon, Stop};
 use crate::disk::STORE;
 use crate::faults::Fault;
 use crate::machine::{HolderId, Machine};
 use crate::mutant::Mutant;
+use crate::network::{End, WireId};
 use crate::tally::Tally;
 
 /// What a seed gives.
@@ -94,28 +95,32 @@ impl World {
 
     fn step(&mut self) {
         match self.machine.rng.below(100) {
-            0..45 => {
+            0..44 => {
                 let kind = self.machine.rng.below(8);
-                if let Some(daemon) = &mut self.daemon {
-                    daemon.step(&mut self.machine, kind);
+                for _ in 0..=self.machine.rng.below(5) {
+                    if let Some(daemon) = &mut self.daemon {
+                        daemon.step(&mut self.machine, kind);
+                    }
                 }
             }
-            45..63 => {
+            44..62 => {
                 let (holder, kind) = (self.some_holder(), self.machine.rng.below(6));
                 if let Some(holder) = holder {
                     self.machine.step_holder(holder, kind);
                 }
             }
-            63..84 => {
+            62..82 => {
                 let (which, kind) = (self.machine.rng.index(self.clients.len()), self.machine.rng.below(4));
-                self.clients[which].step(&mut self.machine, self.daemon.as_mut(), kind);
+                for _ in 0..=self.machine.rng.below(5) {
+                    self.clients[which].step(&mut self.machine, self.daemon.as_mut(), kind);
+                }
             }
-            84..88 => {
+            82..86 => {
                 let some = [1, 5, 20, 120][self.machine.rng.index(4)];
                 let ms = 1 + self.machine.rng.below(some);
                 self.machine.clock.advance_ms(ms);
             }
-            88..98 => self.act(),
+            86..97 => self.act(),
             _ => self.fault(),
         }
         self.look_after();
@@ -134,6 +139,9 @@ impl World {
     /// A client does something.
     fn act(&mut self) {
         let which = self.machine.rng.index(self.clients.len());
+        if self.machine.rng.one_in(2) && self.clients.iter_mut().any(|client| client.type_some(&mut self.machine)) {
+            return;
+        }
         if self.clients[which].is_over() {
             let past = self.clients.swap_remove(which).vanish(&mut self.machine);
             self.pasts.extend(past);
@@ -261,7 +269,8 @@ impl World {
     // Faults.
 
     fn fault(&mut self) {
-        if self.faults.is_empty() {
+        // Each fault strikes about as often, however many others there are.
+        if self.machine.rng.index(16) >= self.faults.len() {
             return;
         }
         let fault = self.faults[self.machine.rng.index(self.faults.len())];
@@ -285,9 +294,9 @@ impl World {
                 holder.inspect(|holder| self.machine.kill_holder(*holder)).is_some()
             }
             Fault::KillBoth => {
-                let struck = self.kill_daemon(1);
-                let holder = self.some_holder();
-                holder.inspect(|holder| self.machine.kill_holder(*holder)).is_some() && struck
+                let Some(holder) = self.some_holder() else { return false };
+                self.machine.kill_holder(holder);
+                self.kill_daemon(1)
             }
             Fault::Reboot => {
                 if !self.machine.rng.one_in(3) {
@@ -306,7 +315,11 @@ impl World {
                 true
             }
             Fault::CutConnection | Fault::StickConnection => {
-                let wires: Vec<_> = self.clients.iter().flat_map(Client::wires).collect();
+                let all: Vec<_> = self.clients.iter().flat_map(Client::wires).collect();
+                // Most of all where something is under way.
+                let busy = |wire: &WireId| self.machine.net.unread(*wire, End::Server) > 0;
+                let busy: Vec<_> = all.iter().copied().filter(busy).collect();
+                let wires = if busy.is_empty() { all } else { busy };
                 if wires.is_empty() {
                     return false;
                 }
@@ -360,6 +373,10 @@ impl World {
                     return false;
                 }
                 true
+            }
+            Fault::StrangersProbe => {
+                let Some(session) = self.some_session() else { return false };
+                self.machine.probe(session) != abide_terminal::recover::Probe::None
             }
             Fault::ClockJumps => {
                 let wall = self.machine.clock.wall_us();
@@ -550,10 +567,8 @@ impl World {
             .collect();
         let asked: Vec<_> = self.clients.iter().map(|client| (&client.id, &client.asked)).collect();
         let streams = self.clients.iter().flat_map(|client| &client.streams);
-        let standing: Vec<_> = streams
-            .filter(|stream| stream.ended.is_none())
-            .map(|stream| (stream.session, stream.position))
-            .collect();
+        let standing: Vec<_> =
+            streams.filter(|stream| stream.ended.is_none()).map(|stream| (stream.session, stream.position)).collect();
         panic!(
             "it does not come to rest: daemon {}, sessions {sessions:?}, asked {asked:?}, streams {standing:?}, holders {:?}",
             self.daemon.is_some(),
@@ -572,6 +587,9 @@ impl World {
             {
                 let end = entry.core.facts().record().end_offset.0;
                 assert_eq!(stream.position, Some(end), "a stream that saw the end saw all of {:?}", stream.session);
+                let named = check::holes(daemon, stream.session);
+                let told = stream.from_begin && named.iter().all(|hole| stream.holes.contains(hole));
+                assert!(told || !stream.from_begin, "each hole of {:?} is told: {named:?}", stream.session);
                 self.machine.tally.count("streams that saw all");
             }
         }

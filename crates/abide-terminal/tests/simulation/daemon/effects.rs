@@ -25,11 +25,16 @@ impl Daemon {
         match output {
             Output::Append(unit) => self.append(machine, id, unit),
             Output::CreateLog => self.create_log(id),
-            Output::HangUp => self.hang_up(machine, id),
+            Output::HangUp => {
+                if let Some(entry) = self.entries.get_mut(&id) {
+                    entry.end_output_if_over();
+                }
+                Self::hang_up(machine, id);
+            }
             Output::Launch => self.launch(machine, id),
             Output::Adopt => self.adopt(machine, id),
             Output::PrepareRestore(what) => self.prepare_restore(machine, id, what),
-            Output::ToHolder(frame) => self.to_holder(machine, id, &frame),
+            Output::ToHolder(frame) => self.send_holder(machine, id, &frame),
             Output::Drain => {
                 if let Some(pump) = self.entries.get_mut(&id).and_then(|entry| entry.pump.as_mut()) {
                     pump.go();
@@ -64,7 +69,7 @@ impl Daemon {
             && unit.has("finalized")
             && let Some(end) = self.entries.get(&id).map(super::Entry::end)
         {
-            self.to_holder(machine, id, &Frame::Collect(end));
+            self.send_holder(machine, id, &Frame::Collect(end));
         }
         if machine.is(Mutant::RestoreWithoutRecord)
             && let Event::Restoring { incarnation, .. } = unit.event()
@@ -91,7 +96,7 @@ impl Daemon {
         let _queued = self.registry.append(Some(id), unit, None);
     }
 
-    pub(super) fn to_holder(&mut self, machine: &mut Machine, id: SessionId, frame: &Frame) {
+    pub(super) fn send_holder(&mut self, machine: &mut Machine, id: SessionId, frame: &Frame) {
         if let Some(wire) = self.entries.get(&id).and_then(|entry| entry.link) {
             let mut bytes = Vec::new();
             frame.to_holder().encode(&mut bytes);
@@ -160,7 +165,7 @@ impl Daemon {
         };
         let Some(launch) = self.launch_of(machine, id, incarnation) else { return true };
         let fails = machine.rng.one_in(machine.limits.launch_fails_one_in);
-        let there = !fails && (machine.launch(launch).is_some() || self.take_place(machine, launch));
+        let there = !fails && (machine.launch(launch).is_some() || Self::take_place(machine, launch));
         if there {
             machine.tally.count("launches");
             self.adopt(machine, id);
@@ -172,7 +177,7 @@ impl Daemon {
         true
     }
 
-    fn take_place(&mut self, machine: &mut Machine, launch: Launch) -> bool {
+    fn take_place(machine: &mut Machine, launch: Launch) -> bool {
         match machine.probe(launch.session) {
             abide_terminal::recover::Probe::Pong(pong) => pong.incarnation == launch.incarnation,
             abide_terminal::recover::Probe::None => {
@@ -213,7 +218,7 @@ impl Daemon {
         }
     }
 
-    pub(super) fn hang_up(&mut self, machine: &mut Machine, id: SessionId) {
+    pub(super) fn hang_up(machine: &mut Machine, id: SessionId) {
         if let Some(wire) = machine.dial_holder(id) {
             let mut bytes = Vec::new();
             abide_holder::ToHolder::Hangup.encode(&mut bytes);

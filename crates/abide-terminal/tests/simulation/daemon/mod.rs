@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use abide_holder::BootId;
 use abide_journal::{
-    AppendOptions, Appended, Durability, Entry as LogEntry, Error as JournalError, Journal, Log, Lsn, SpaceState, Ticket,
+    AppendOptions, Appended, Durability, Entry as LogEntry, Error as JournalError, Journal, Log, Lsn, SpaceState,
+    Ticket,
 };
 use abide_terminal::procs::{Members, Process};
 use abide_terminal::recover::{self, Probe};
@@ -101,9 +102,16 @@ impl Entry {
         }
     }
 
+    fn end_output_if_over(&mut self) {
+        if let Some(pump) = self.pump.as_mut().filter(|_| !self.core.takes_output()) {
+            pump.end();
+        }
+    }
+
     fn applied(&self) -> InputOffset {
+        let epoch = self.core.facts().record().owner_epoch;
         let ring = self.link.and(self.pump.as_ref()).and_then(Pump::ring);
-        ring.map_or(InputOffset(0), |ring| InputOffset(ring.input_applied()))
+        ring.map_or(InputOffset(0), |ring| InputOffset(ring.input_applied_in(epoch.0)))
     }
 
     fn end(&self) -> ByteOffset {
@@ -319,6 +327,7 @@ impl Daemon {
             Msg::Adopted(id, wire) => {
                 if let Some(entry) = self.entries.get_mut(&id) {
                     entry.link = Some(wire);
+                    entry.end_output_if_over();
                 }
             }
             Msg::LogCreated(id, created) => self.log_created(machine, id, created),
@@ -399,8 +408,7 @@ impl Daemon {
 
     fn save_table(&mut self) {
         self.table_event = self.last_event;
-        let mut table =
-            Table { daemon_epoch: self.epoch, tombstones: self.tombstones.clone(), ..Table::default() };
+        let mut table = Table { daemon_epoch: self.epoch, tombstones: self.tombstones.clone(), ..Table::default() };
         for (id, entry) in &self.entries {
             match entry.core.removed_at() {
                 Some(removed_at) => {
@@ -475,8 +483,7 @@ impl Daemon {
         let boot = self.boot;
         let (registry, raising) = (&mut self.registry, &mut self.raising);
         let (_, asked) = raising.get_or_insert_with(|| {
-            let _queued =
-                registry.append(None, abide_terminal::session::Unit::of(boot_event(above, boot), None), None);
+            let _queued = registry.append(None, abide_terminal::session::Unit::of(boot_event(above, boot), None), None);
             (above, BTreeSet::new())
         });
         asked.insert(id);

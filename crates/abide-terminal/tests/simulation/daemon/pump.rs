@@ -25,14 +25,18 @@ enum Stage {
     /// To be connected to then.
     Connect(u64),
     /// It was asked to be this daemon's.
-    Asked { until: u64 },
+    Asked {
+        until: u64,
+    },
     /// Output that the journal lost is being named.
     Naming(Vec<(Log, LogEntry)>, Option<Ticket<Vec<Appended>>>),
     Serving,
     /// It has died: what lies in its memory is taken still.
     Rest,
     /// Whether it has is what its socket says, which is looked at then.
-    AwaitNone { at: u64 },
+    AwaitNone {
+        at: u64,
+    },
     Done,
 }
 
@@ -142,10 +146,11 @@ impl Pump {
         if self.flow != Flow::Goes || !intake.may_take(waiting) {
             return Ok(false);
         }
-        let bytes = intake.gather(waiting, |from, max, out| read(handed, from, max, out)).map_err(|error| match error {
-            ReadError::Stale(epoch) => Stopped::Stale(epoch),
-            ReadError::Broken { .. } => Stopped::Broken,
-        })?;
+        let bytes =
+            intake.gather(waiting, |from, max, out| read(handed, from, max, out)).map_err(|error| match error {
+                ReadError::Stale(epoch) => Stopped::Stale(epoch),
+                ReadError::Broken { .. } => Stopped::Broken,
+            })?;
         if bytes.is_empty() {
             return Ok(false);
         }
@@ -348,14 +353,15 @@ impl Daemon {
                     Ok(true)
                 }
                 Ok(None) => Ok(false),
-                Err(()) => match pump.ring().map(Consumer::check_current) {
-                    Some(Err(ReadError::Stale(epoch))) => Err(Stopped::Stale(epoch)),
-                    _ => {
+                Err(()) => {
+                    if let Some(Err(ReadError::Stale(epoch))) = pump.ring().map(Consumer::check_current) {
+                        Err(Stopped::Stale(epoch))
+                    } else {
                         pump.flow = pump.flow.of_rest();
                         pump.stage = Stage::Rest;
                         Ok(true)
                     }
-                },
+                }
             },
         };
         self.tell_end(pump, id);

@@ -89,6 +89,10 @@ impl Daemon {
     }
 
     pub(super) fn decide(&mut self, machine: &mut Machine, id: SessionId, probe: Probe) {
+        if probe == Probe::None && self.entries.get(&id).is_some_and(|entry| entry.core.is_finalizing()) {
+            let gone = Gone { status: None, rebooted: false, errno: 0 };
+            return self.feed(machine, id, Input::Holder(HolderInput::Gone(gone)));
+        }
         let facts = self.entries.get(&id).map(|entry| entry.core.facts().clone());
         let log_end = self.entries.get(&id).map_or(ByteOffset(0), Entry::end);
         let boot = self.boot;
@@ -113,7 +117,7 @@ impl Daemon {
 
     fn act(&mut self, machine: &mut Machine, id: SessionId, probe: Probe, decision: &Decision, around: Option<Around>) {
         match decision.holder {
-            HolderEffect::Hangup => self.hang_up(machine, id),
+            HolderEffect::Hangup => Self::hang_up(machine, id),
             HolderEffect::LeaveAlone if decision.outcome == Some(Outcome::Pending) => {
                 self.feed(machine, id, Input::OutOfReach);
                 self.tasks.push_back(Task::ProbeAgain(id, machine.clock.tick_ms() + PROBE_AGAIN_MS));

@@ -161,8 +161,11 @@ impl Daemon {
                 match (request, standing) {
                     (StreamRequest::Attach(id, attach), None) => self.attach(machine, wire, id, client, attach),
                     (StreamRequest::Resize(size), Some(stream)) => {
-                        let size = (size.cols > 0 && size.rows > 0)
-                            .then_some(Size { cols: size.cols, rows: size.rows, pixels: (0, 0) });
+                        let size = (size.cols > 0 && size.rows > 0).then_some(Size {
+                            cols: size.cols,
+                            rows: size.rows,
+                            pixels: (0, 0),
+                        });
                         if let Some(session) = self.streams.get(&stream).copied() {
                             let op = Op::Resize(size);
                             self.feed(machine, session, Input::Request { asker: None, client, owner_epoch: None, op });
@@ -189,8 +192,7 @@ impl Daemon {
         let client = hello.client_id.clone();
         if hello.role == Role::Control {
             let of_client = self.clients.get(&client).into_iter().flatten().copied();
-            let formers: Vec<WireId> =
-                of_client.filter(|wire| self.connections[wire].role == Role::Control).collect();
+            let formers: Vec<WireId> = of_client.filter(|wire| self.connections[wire].role == Role::Control).collect();
             for former in formers {
                 machine.tally.count("a client was replaced");
                 let event = ControlEvent::Detached { code: Code::ClientReplaced, restart: false };
@@ -349,8 +351,11 @@ impl Daemon {
                 return self.refuse(machine, waiting, error);
             }
         };
-        let size = (attach.cols > 0 && attach.rows > 0)
-            .then_some(Size { cols: attach.cols, rows: attach.rows, pixels: (0, 0) });
+        let size = (attach.cols > 0 && attach.rows > 0).then_some(Size {
+            cols: attach.cols,
+            rows: attach.rows,
+            pixels: (0, 0),
+        });
         let request = session::Attach { stream, client, mode: attach.mode, size };
         let asker = self.asker(Waiting::Attach { wire, id, attach: Box::new(attach), stream });
         self.streams.insert(stream, session);
@@ -405,6 +410,9 @@ impl Daemon {
             StartAt::Offset { offset, epoch } => stream::start_at(&log, offset, epoch, level)?,
             StartAt::Live | StartAt::Snapshot => end.cursor(),
         };
+        if cursor.offset.0 > 0 && cursor.offset < end.offset {
+            machine.tally.count("a stream went on behind its beginning and before the end");
+        }
         if machine.is(Mutant::OffByOneResume) && cursor.offset.0 > 0 && cursor.offset < end.offset {
             cursor = abide_journal::Cursor::at(cursor.offset.0 + 1);
         }

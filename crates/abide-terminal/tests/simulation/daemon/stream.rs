@@ -87,16 +87,13 @@ impl Daemon {
         match stream::next(&seen) {
             Step::Read(bytes) => {
                 let limit = ReadLimit { bytes: bytes.min(machine.limits.chunk_bytes), records: RECORDS_MAX };
-                match viewer.log.read_bytes(viewer.cursor, limit, Level::Written, true) {
-                    Ok(read) => {
-                        viewer.cursor = read.next;
-                        let told = viewer.teller.tell(&read.records, &viewer.client, types);
-                        send_told(machine, viewer, told);
-                    }
-                    Err(_) => {
-                        let detached = Detached { restart: true, ..Detached::new(Code::DaemonStopping) };
-                        viewer.detach_once(machine, detached);
-                    }
+                if let Ok(read) = viewer.log.read_bytes(viewer.cursor, limit, Level::Written, true) {
+                    viewer.cursor = read.next;
+                    let told = viewer.teller.tell(&read.records, &viewer.client, types);
+                    send_told(machine, viewer, told);
+                } else {
+                    let detached = Detached { restart: true, ..Detached::new(Code::DaemonStopping) };
+                    viewer.detach_once(machine, detached);
                 }
                 true
             }
