@@ -271,6 +271,12 @@ impl<'a> World<'a> {
                 self.journal.append(unit);
             }
             Output::Adopt => panic!("every holder has a record"),
+            // A start that nobody answered was given up.
+            Output::HangUp if self.core.facts().state() == State::Exited => {
+                let exit = self.core.facts().record().exit.as_ref();
+                let code = ExitKind::Lost("HOLDER_UNRESPONSIVE".to_owned());
+                assert_eq!(exit.map(|exit| &exit.kind), Some(&code));
+            }
             Output::HangUp => {
                 let kill = self.kill.expect("only a kill hangs up");
                 assert!(self.forced || self.now.boot_ms >= kill.deadline, "hung up before its time");
