@@ -219,7 +219,8 @@ impl Session {
     fn holder_gone(&mut self, now: Now, gone: Gone, out: &mut Vec<Output>) {
         self.holder = Holder::None;
         match self.facts.state() {
-            State::Starting if self.owes("exited") => {}
+            // It was given up; all that it had is taken.
+            State::Starting if self.owes("exited") => self.drained.1 = true,
             State::Starting if !self.facts.start_recorded && !gone.rebooted => {
                 if self.launches < LAUNCHES_MAX {
                     self.launch(out);

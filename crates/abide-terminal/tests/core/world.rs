@@ -264,6 +264,18 @@ impl<'a> World<'a> {
         self.rules();
     }
 
+    /// A kill hangs up, and so does a start that nobody answered and that was given up.
+    fn hung_up(&self) {
+        let facts = self.core.facts();
+        if facts.state() == State::Exited {
+            let code = ExitKind::Lost("HOLDER_UNRESPONSIVE".to_owned());
+            return assert_eq!(facts.record().exit.as_ref().map(|exit| &exit.kind), Some(&code));
+        }
+        let kill = self.kill.expect("only a kill hangs up");
+        assert!(self.forced || self.now.boot_ms >= kill.deadline, "hung up before its time");
+        assert!(!self.adopted, "a holder that listens is told");
+    }
+
     fn effect(&mut self, output: Output) {
         match output {
             Output::Append(unit) => {
@@ -271,11 +283,7 @@ impl<'a> World<'a> {
                 self.journal.append(unit);
             }
             Output::Adopt => panic!("every holder has a record"),
-            Output::HangUp => {
-                let kill = self.kill.expect("only a kill hangs up");
-                assert!(self.forced || self.now.boot_ms >= kill.deadline, "hung up before its time");
-                assert!(!self.adopted, "a holder that listens is told");
-            }
+            Output::HangUp => self.hung_up(),
             Output::PrepareRestore(_) => {
                 let facts = self.core.facts();
                 let policy = facts.record().restore;
