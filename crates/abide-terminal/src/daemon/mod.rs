@@ -32,6 +32,7 @@ mod screens;
 mod sessions;
 mod shared;
 mod socket;
+mod typing;
 mod upgrade;
 mod view;
 mod viewer;

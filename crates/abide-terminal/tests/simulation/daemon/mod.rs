@@ -172,7 +172,9 @@ impl Daemon {
         let failed = |_| NoStart::Journal;
         let registry_log = match journal.log(store::REGISTRY_LOG) {
             Ok(log) => log,
-            Err(_) => journal.create_log(store::REGISTRY_LOG, store::registry_options(disk::KEPT)).wait().map_err(failed)?,
+            Err(_) => {
+                journal.create_log(store::REGISTRY_LOG, store::registry_options(disk::KEPT)).wait().map_err(failed)?
+            }
         };
         let (table, events_bytes) = match Table::read(&registry_log) {
             Ok(read) => read,
