@@ -146,8 +146,7 @@ impl Shared {
             store_id,
             chunk_bytes: options.chunk_bytes,
             pin_bytes_max: options.pin_bytes_max,
-            // Whatever an open found to do, such as segments to be emptied, is begun at once.
-            inbox: Mutex::new(Inbox { look: true, ..Inbox::default() }),
+            inbox: Mutex::default(),
             wake: Condvar::new(),
             registry: RwLock::default(),
             files: Mutex::default(),
