@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -74,8 +73,10 @@ impl Session {
     pub(crate) fn with_faults(mut self, faults: &str) -> Self {
         let wrapper = self.dir.join("hold-with-faults");
         let script = format!("#!/bin/sh\nABIDE_TEST_HOLDER={faults} exec '{}' \"$@\"\n", hold_program().display());
-        std::fs::write(&wrapper, script).unwrap();
-        std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o700)).unwrap();
+        // Written by another process: what other tests start meanwhile would have it open, and it could not be executed.
+        let write = r#"printf %s "$1" > "$0" && chmod 700 "$0""#;
+        let written = std::process::Command::new("sh").args(["-c", write]).arg(&wrapper).arg(script).status();
+        assert!(written.unwrap().success());
         self.program = wrapper;
         self
     }
