@@ -51,7 +51,7 @@ impl Limits {
 
     pub(super) fn judge(&self, segments: u64, disk: DiskSpace, full: bool) -> Space {
         let used = segments * self.segment_bytes;
-        let of_disk = used + disk.free.saturating_sub(self.reserve(disk));
+        let of_disk = used.saturating_add(disk.free.saturating_sub(self.reserve(disk)));
         let allowed = if self.bytes_max == 0 { of_disk } else { of_disk.min(self.bytes_max) };
         let near = self.bytes_max != 0 && used >= self.bytes_max - self.bytes_max / 10;
         let near_reserve = disk.free < self.reserve(disk) + self.reserve(disk) / 10;
