@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use crate::tree::{files, root, short, text};
 
 /// Files and folders that are pure although they lie in no folder named `core`.
-const PURE: [&str; 22] = [
+const PURE: [&str; 23] = [
     "crates/abide-journal/src/format",
     "crates/abide-screen/src",
     "crates/abide-sim/src/clock.rs",
     "crates/abide-sim/src/rng.rs",
     "crates/abide-terminal/src/ids.rs",
+    "crates/abide-terminal/src/intake.rs",
     "crates/abide-terminal/src/kill",
     "crates/abide-terminal/src/names",
     "crates/abide-terminal/src/options",
@@ -25,7 +26,7 @@ const PURE: [&str; 22] = [
     "crates/abide-terminal/src/refusals.rs",
     "crates/abide-terminal/src/session",
     "crates/abide-terminal/src/store",
-    "crates/abide-terminal/src/stream.rs",
+    "crates/abide-terminal/src/stream",
     "crates/abide-wire/src/code.rs",
     "crates/abide-wire/src/frame.rs",
     "crates/abide-wire/src/request_id.rs",
