@@ -2,7 +2,7 @@
 //!
 //! A [`Model`] is fed a program's output and knows cells, cursors, modes and titles at each moment. Its [`Snapshot`] is
 //! a sequence of escape codes that makes any terminal of the same size show the same, so that output from there on may
-//! follow. A [`QueryFilter`] removes from output what a terminal would answer.
+//! follow. A [`QueryFilter`] removes from output what a terminal would answer; [`Plain`] makes lines of text of it.
 //!
 //! What it is not: it knows no session, no journal, no clock and no process; it draws on no display; it answers queries
 //! only by saying what the answer would be; it never alters output.
@@ -39,6 +39,7 @@ mod engine;
 mod model;
 mod modes;
 mod pen;
+mod plain;
 mod queries;
 mod seam;
 mod sequence;
@@ -48,6 +49,7 @@ mod text;
 
 pub use model::{Failed, Model, Snapshot};
 
+pub use plain::{Piece, Plain};
 pub use queries::QueryFilter;
 pub use seam::seam;
 pub use size::Size;

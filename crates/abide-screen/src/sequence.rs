@@ -1,7 +1,7 @@
 //! Cuts a program's output into text and control sequences, wherever the reads happen to end.
 //!
-//! The model and the query filter both need to know where a sequence begins and ends, and both may be stopped between
-//! any two bytes. What has begun and not ended is held here, so that neither has a second idea of it.
+//! The model, the query filter and plain text all need to know where a sequence begins and ends, and all may be stopped
+//! between any two bytes. What has begun and not ended is held here, so that none has a second idea of it.
 
 /// Longest control sequence that is looked into, introducer and terminator included. Of a longer one the first bytes
 /// are kept, and it has no effect on a model.

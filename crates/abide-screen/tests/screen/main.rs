@@ -4,6 +4,7 @@
 
 mod a_long_text_costs_what_shows_of_it;
 mod a_snapshot_rebuilds_the_screen;
+mod plain_text_is_the_lines_of_a_log;
 mod queries_are_answered_once;
 mod random;
 mod recording;
