@@ -118,6 +118,26 @@ impl WireError {
             .with("resume_offset", resume.0)
     }
 
+    /// Output at this offset that cannot be read: it was trimmed, dropped, or is damaged.
+    pub(crate) fn unreadable(at: ByteOffset, error: &abide_journal::Error) -> Self {
+        match error {
+            abide_journal::Error::PositionTrimmed { base } => Self::offset_trimmed(ByteOffset(base.offset.0)),
+            abide_journal::Error::LogGone => Self::removed(),
+            abide_journal::Error::Corrupt(corruption) => {
+                let error = Self::new(Code::JournalCorrupt, "output is damaged").with("lost_from", at.0);
+                match &corruption.range {
+                    Some(range) => error.with("lost_to", range.behind.offset.0),
+                    None => error,
+                }
+            }
+            _ => Self::journal_failed(),
+        }
+    }
+
+    pub(crate) fn removed() -> Self {
+        Self::new(Code::SessionGone, "the session was removed")
+    }
+
     pub(crate) fn journal_full() -> Self {
         Self::new(Code::JournalFull, "the journal has no room")
     }

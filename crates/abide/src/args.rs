@@ -58,6 +58,23 @@ pub(crate) enum Command {
     /// Remove ended sessions and what they printed
     #[command(after_help = "Example: abide rm --all-finalized")]
     Rm(Rm),
+    /// Print the text of a session's screen
+    #[command(after_help = "Example: abide screen build --scrollback 100")]
+    Screen(Screen),
+    /// Wait until a session has ended, is silent, or printed something; exit status 5 if that does not come
+    #[command(after_help = "Example: abide wait build --match '^error' --timeout 10m")]
+    Wait(Wait),
+    /// Tell what happens to sessions, one JSON object a line
+    #[command(after_help = "Example: abide events -f")]
+    Events(Events),
+    /// Give a session another name
+    #[command(after_help = "Example: abide rename quiet-heron build")]
+    Rename {
+        /// Its name or id
+        session: SessionRef,
+        /// Its name from now on
+        name: Name,
+    },
     /// Tell all about a session, as JSON
     #[command(after_help = "Example: abide inspect build")]
     Inspect(Inspect),
@@ -198,6 +215,59 @@ pub(crate) struct Rm {
 pub(crate) struct Inspect {
     /// Its name or id
     pub(crate) name: Option<SessionRef>,
+    /// Also the environment that is stored for a restore
+    #[arg(long)]
+    pub(crate) env: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Screen {
+    /// Its name or id
+    pub(crate) name: Option<SessionRef>,
+    /// Also so many of the lines above it
+    #[arg(long, value_name = "LINES")]
+    pub(crate) scrollback: Option<u64>,
+    /// Print the text with size, cursor and offset, as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Wait {
+    /// Its name or id
+    pub(crate) name: Option<SessionRef>,
+    #[command(flatten)]
+    pub(crate) condition: Condition,
+    /// Match from this offset on; without it, what is printed from now on
+    #[arg(long, value_name = "OFFSET", requires = "expression")]
+    pub(crate) from: Option<u64>,
+}
+
+/// What is waited for.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Condition {
+    /// Until it has ended
+    #[arg(long)]
+    pub(crate) exit: bool,
+    /// Until it has printed nothing for this time
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) idle: Option<Duration>,
+    /// Until a line matches this expression
+    #[arg(long = "match", value_name = "REGEX")]
+    pub(crate) expression: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Events {
+    /// Go on as they happen
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Begin behind this event; without it with all that are kept, or with -f with those to come
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) from: Option<u64>,
+    /// Only of these sessions
+    pub(crate) sessions: Vec<SessionRef>,
 }
 
 #[derive(Debug, Args)]

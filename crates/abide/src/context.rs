@@ -42,7 +42,8 @@ pub(crate) struct Context {
     /// The configuration that a daemon is started with, where it is not the usual one.
     config: Option<PathBuf>,
     client_id: ClientId,
-    timeout: Duration,
+    /// How long an answer is waited for.
+    pub(crate) timeout: Duration,
     runtime: tokio::runtime::Runtime,
     client: Client,
 }
@@ -71,8 +72,16 @@ impl Context {
     where
         R: Request + Into<ControlRequest>,
     {
+        self.call_within(self.timeout, request)
+    }
+
+    /// As [`call`](Self::call), for as long as the answer may take.
+    pub(crate) fn call_within<R>(&mut self, time: Duration, request: R) -> Result<R::Answer, Failure>
+    where
+        R: Request + Into<ControlRequest>,
+    {
         let call = self.client.call(request);
-        let answer = self.runtime.block_on(async { tokio::time::timeout(self.timeout, call).await });
+        let answer = self.runtime.block_on(async { tokio::time::timeout(time, call).await });
         Ok(answer.map_err(|_| Failure::timed_out())??)
     }
 
@@ -117,7 +126,7 @@ impl Context {
 
     /// One session, or a failure about it.
     pub(crate) fn inspect(&mut self, session: &SessionRef) -> Result<Record, Failure> {
-        let inspected = self.call(Inspect { session: session.clone() });
+        let inspected = self.call(Inspect { session: session.clone(), env: false });
         Ok(inspected.map_err(|failure| failure.about(session.to_string()))?.session)
     }
 

@@ -47,6 +47,10 @@ pub enum ControlOutput {
     Send(Bytes),
     /// Close the socket.
     Close,
+    /// A connection was made, the first or another one: what was subscribed to on the one before is not any more.
+    Opened,
+    /// An event of the subscription.
+    Event(ControlEvent),
     /// The call has ended, with the result of its `ok` or its error.
     Complete(CallId, Result<Value, WireError>),
     /// The link is over: every call was completed, and each further one is, with this error.
@@ -173,6 +177,7 @@ impl ControlLink {
                 let change = self.connection.end(WireError::new(code, "the daemon closed the connection"));
                 self.apply(now, change, out);
             }
+            Ok(ControlMessage::Event(event)) => out.push(ControlOutput::Event(event)),
             Err(_) => self.broken(now, out),
         }
     }
@@ -217,7 +222,10 @@ impl ControlLink {
     fn apply(&mut self, now: Instant, change: Change, out: &mut Vec<ControlOutput>) {
         match change {
             Change::None => {}
-            Change::Opened(_) => self.send_waiting(now, out),
+            Change::Opened(_) => {
+                out.push(ControlOutput::Opened);
+                self.send_waiting(now, out);
+            }
             Change::Lost => {
                 out.push(ControlOutput::Close);
                 self.unsend(out);

@@ -28,6 +28,6 @@ mod stream;
 
 pub use connection::{Dial, Identity, Instant};
 pub use control::{CallId, ControlInput, ControlLink, ControlOutput};
-pub use shell::{Client, Stream};
+pub use shell::{Client, Events, Stream};
 pub use socket::{Address, StartDaemon, answers, connect};
 pub use stream::{StreamEnd, StreamEvent, StreamInput, StreamLink, StreamOutput, WhenGone};

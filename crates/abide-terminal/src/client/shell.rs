@@ -8,7 +8,26 @@ use super::connection::{Identity, Instant};
 use super::control::{CallId, ControlInput, ControlLink, ControlOutput};
 use super::socket::{Address, Event, Socket};
 use super::stream::{StreamEnd, StreamEvent, StreamInput, StreamLink, StreamOutput, WhenGone};
-use crate::protocol::{Attach, ControlRequest, Request, WindowSize, WireError};
+use crate::ids::EventNumber;
+use crate::protocol::{
+    Attach, ControlEvent, ControlRequest, Happened, Request, Subscribe, Subscribed, WindowSize, WireError,
+};
+
+impl From<Event> for ControlInput {
+    fn from(event: Event) -> Self {
+        match event {
+            Event::Connected => Self::Connected,
+            Event::Unreachable => Self::Unreachable,
+            Event::Frame(frame) => Self::Frame(frame),
+            Event::Closed => Self::Closed,
+            Event::Timeout => Self::Timeout,
+        }
+    }
+}
+
+fn wrong_answer() -> WireError {
+    WireError::new(abide_wire::Code::Internal, "the daemon's answer is not that of the request")
+}
 
 /// A control connection: requests, one after another, over as many connections as it takes.
 #[derive(Debug)]
@@ -44,17 +63,10 @@ impl Client {
                 break outcome;
             }
             let deadline = self.link.poll_timeout().map(|at| self.began + at.0);
-            let input = match self.socket.event(deadline).await {
-                Event::Connected => ControlInput::Connected,
-                Event::Unreachable => ControlInput::Unreachable,
-                Event::Frame(frame) => ControlInput::Frame(frame),
-                Event::Closed => ControlInput::Closed,
-                Event::Timeout => ControlInput::Timeout,
-            };
+            let input = self.socket.event(deadline).await.into();
             self.handle(input);
         };
-        let wrong = |_| WireError::new(abide_wire::Code::Internal, "the daemon's answer is not that of the request");
-        serde_json::from_value(outcome?).map_err(wrong)
+        serde_json::from_value(outcome?).map_err(|_| wrong_answer())
     }
 
     fn handle(&mut self, input: ControlInput) {
@@ -71,11 +83,109 @@ impl Client {
                 ControlOutput::Send(bytes) => self.socket.send(&bytes),
                 ControlOutput::Close => self.socket.close(),
                 ControlOutput::Complete(id, outcome) if id == call => found = Some(outcome),
-                // Completions of calls that were dropped, and the end that they tell of too.
-                ControlOutput::Complete(..) | ControlOutput::Ended(_) => {}
+                // Completions of calls that were dropped, and the end that they tell of too; nothing is subscribed to.
+                ControlOutput::Complete(..)
+                | ControlOutput::Ended(_)
+                | ControlOutput::Opened
+                | ControlOutput::Event(_) => {}
             }
         }
         found
+    }
+}
+
+/// The events of sessions, in order and each once, over as many connections as it takes.
+#[derive(Debug)]
+pub struct Events {
+    link: ControlLink,
+    socket: Socket,
+    began: Clock,
+    out: Vec<ControlOutput>,
+    /// What is subscribed to next: behind what was told already.
+    wish: Subscribe,
+    subscribing: bool,
+    came: VecDeque<Happened>,
+    end: Option<WireError>,
+}
+
+impl Events {
+    /// Events behind `wish.from_event`, or from the first connection on. It subscribes as soon as it is waited for.
+    pub fn new(identity: Identity, address: Address, wish: Subscribe) -> Self {
+        let identity = Identity { may_start: address.start.is_some(), ..identity };
+        Self {
+            link: ControlLink::new(identity, Instant::default()),
+            socket: Socket::new(address),
+            began: Clock::now(),
+            out: Vec::new(),
+            wish,
+            subscribing: false,
+            came: VecDeque::new(),
+            end: None,
+        }
+    }
+
+    /// The next event. Safe to drop and to call again.
+    ///
+    /// Errors, which are final: `OFFSET_TRIMMED` if the next one is not kept any more, `OFFSET_AHEAD` if the history that
+    /// it belongs to is another one, `SESSION_NOT_FOUND`, and those of a connection.
+    pub async fn next(&mut self) -> Result<Happened, WireError> {
+        loop {
+            if let Some(event) = self.came.pop_front() {
+                return Ok(event);
+            }
+            if let Some(end) = &self.end {
+                return Err(end.clone());
+            }
+            let deadline = self.link.poll_timeout().map(|at| self.began + at.0);
+            let input = self.socket.event(deadline).await.into();
+            self.handle(input);
+        }
+    }
+
+    /// The number of the last event that was told or left out; none before the first answer.
+    pub fn number(&self) -> Option<EventNumber> {
+        self.wish.from_event
+    }
+
+    fn handle(&mut self, input: ControlInput) {
+        let now = Instant(self.began.elapsed());
+        self.link.handle(now, input, &mut self.out);
+        for output in std::mem::take(&mut self.out) {
+            match output {
+                ControlOutput::Dial(dial) => self.socket.dial(dial),
+                ControlOutput::Send(bytes) => self.socket.send(&bytes),
+                ControlOutput::Close => self.socket.close(),
+                // One that was not answered is repeated by the link.
+                ControlOutput::Opened if !self.subscribing => {
+                    self.subscribing = true;
+                    self.handle(ControlInput::Call(1, self.wish.clone().into()));
+                }
+                ControlOutput::Opened => {}
+                ControlOutput::Complete(_, outcome) => self.subscribed(outcome),
+                ControlOutput::Event(event) => self.told(event),
+                ControlOutput::Ended(error) => self.end = Some(error),
+            }
+        }
+    }
+
+    fn subscribed(&mut self, outcome: Result<serde_json::Value, WireError>) {
+        self.subscribing = false;
+        match outcome.map(serde_json::from_value::<Subscribed>) {
+            Ok(Ok(subscribed)) => self.wish.from_event = Some(subscribed.from),
+            Ok(Err(_)) => self.end = Some(wrong_answer()),
+            Err(error) => self.end = Some(error),
+        }
+    }
+
+    fn told(&mut self, event: ControlEvent) {
+        match event {
+            ControlEvent::Happened(happened) => {
+                self.wish.from_event = Some(happened.event_number);
+                self.came.push_back(happened);
+            }
+            ControlEvent::Progress { event_number } => self.wish.from_event = Some(event_number),
+            ControlEvent::Detached { .. } => {}
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use super::shared::{exit_file, holder_socket, now};
 use crate::ids::{Incarnation, InputOffset, SessionId};
 use crate::procs;
 use crate::protocol::{
-    Answer, Created, Detached, ErrorMessage, InputApplied, Killed, Nothing, Recovered, Released, Resized,
+    Answer, Created, Detached, ErrorMessage, InputApplied, Killed, Nothing, Recovered, Released, Renamed, Resized,
     StreamMessage, TakenOver, WireError,
 };
 use crate::record::{Record, RestoreAs, State};
@@ -290,6 +290,7 @@ impl Sessions {
     }
 
     fn answer(&mut self, id: SessionId, asker: Asker, reply: Reply) {
+        self.end_rename(id, asker);
         let Some(waiting) = self.askers.remove(&asker) else { return };
         let (connection, request_id) = match waiting {
             Waiting::Control { connection, id, .. } => (connection, id),
@@ -303,6 +304,10 @@ impl Sessions {
             },
             Reply::Recovered => match self.record_of(id) {
                 Some(session) => ok(request_id, Recovered { session }),
+                None => return,
+            },
+            Reply::Renamed => match self.record_of(id) {
+                Some(session) => ok(request_id, Renamed { session }),
                 None => return,
             },
             Reply::Kill { kill_id, deadline_at, already } => {

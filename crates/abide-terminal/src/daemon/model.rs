@@ -10,6 +10,7 @@ use super::answers::Answers;
 use super::fail_point;
 use super::screens::{Snapshot, Told};
 use crate::ids::{ByteOffset, Incarnation};
+use crate::protocol::ScreenText;
 use crate::seam::seam;
 use crate::store::{Mark, MarkKind, SCREEN_BYTES_MAX, ScreenHeader};
 
@@ -116,6 +117,11 @@ impl Model {
     pub(super) fn snapshot(&self, lines: usize) -> Snapshot {
         let snapshot = self.screen.snapshot(lines);
         Snapshot { place: self.place, cols: self.size.cols, rows: self.size.rows, bytes: Bytes::from(snapshot.bytes) }
+    }
+
+    pub(super) fn text(&self, what: abide_screen::What, lines_max: Option<usize>) -> ScreenText {
+        let abide_screen::Text { text, cols, rows, cursor, alternate } = self.screen.text(what, lines_max);
+        ScreenText { text, cols, rows, cursor, alternate, offset: ByteOffset(self.place.offset.0) }
     }
 
     /// Gives memory back that a flow of output needs.

@@ -32,7 +32,7 @@ impl Sessions {
             ControlRequest::Create(create) => self.create(client, create, waiting),
             ControlRequest::List(list) => self.reply(connection, id, Ok(self.list(&list))),
             ControlRequest::Inspect(inspect) => {
-                let inspected = self.find(&inspect.session).and_then(|session| self.inspect(session));
+                let inspected = self.find(&inspect.session).and_then(|session| self.inspect(session, inspect.env));
                 self.reply(connection, id, inspected);
             }
             ControlRequest::GetRecoveryReport(_) => self.reply(connection, id, Ok(self.report.clone())),
@@ -66,6 +66,11 @@ impl Sessions {
             ControlRequest::Recover(recover) => {
                 self.ask(&recover.session, client, None, Op::Recover(recover.what), waiting);
             }
+            ControlRequest::Rename(rename) => self.rename(&rename, client, waiting),
+            ControlRequest::Text(text) => self.text(&text, waiting),
+            ControlRequest::Wait(wait) => self.wait(&wait, waiting),
+            ControlRequest::Subscribe(subscribe) => self.subscribe(&subscribe, waiting),
+            ControlRequest::Unsubscribe(_) => self.unsubscribe(waiting),
             ControlRequest::Remove(remove) => self.ask(&remove.session, client, None, Op::Remove, waiting),
         }
     }
@@ -123,7 +128,7 @@ impl Sessions {
         Listed::page(ids.filter_map(|id| self.record_of(*id)).filter(wanted), limit)
     }
 
-    fn inspect(&self, id: SessionId) -> Result<Inspected, WireError> {
+    fn inspect(&self, id: SessionId, env: bool) -> Result<Inspected, WireError> {
         let (Some(session), Some(entry)) = (self.record_of(id), self.entries.get(&id)) else {
             return Err(WireError::not_found(&id.to_string()));
         };
@@ -132,7 +137,8 @@ impl Sessions {
             let offset = *viewer.progress.borrow();
             Some(StreamInfo { client_id: viewer.client.clone(), mode, offset })
         });
-        Ok(Inspected { session, streams: streams.collect() })
+        let env = entry.facts().created.env.clone().filter(|_| env);
+        Ok(Inspected { session, env, streams: streams.collect() })
     }
 
     fn shutdown(&mut self, shutdown: protocol::Shutdown, waiting: Waiting) {

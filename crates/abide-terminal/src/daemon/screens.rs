@@ -15,6 +15,7 @@ use super::answers::Answers;
 use super::hub::{Hub, Msg};
 use super::model::Model;
 use crate::ids::{ByteOffset, SessionId};
+use crate::protocol::ScreenText;
 use crate::{stream, sys};
 
 /// A model that nothing asks of and that gets no output is dropped after this; its last screen stays.
@@ -111,9 +112,15 @@ impl Followed {
 enum Work {
     Follow(SessionId, Followed),
     Output(SessionId, bool),
-    Snapshot { session: SessionId, place: Place, lines: usize, reply: oneshot::Sender<Snapshot> },
+    Ask(SessionId, Asked),
     Keep(SessionId),
     Forget(SessionId),
+}
+
+/// A look at a model that has come to a place.
+struct Asked {
+    place: Place,
+    look: Box<dyn FnOnce(&Model) + Send>,
 }
 
 /// The way to the worker.
@@ -157,8 +164,29 @@ impl Screens {
 
     /// A snapshot that includes everything before `place`. `None` if the session is not followed any more.
     pub(super) async fn snapshot(&self, session: SessionId, place: Place, lines: usize) -> Option<Snapshot> {
+        self.ask(session, place, move |model| model.snapshot(lines)).await
+    }
+
+    /// The text of the screen that includes everything before `place`. `None` if the session is not followed any more.
+    pub(super) async fn text(
+        &self,
+        session: SessionId,
+        place: Place,
+        what: abide_screen::What,
+        lines: Option<usize>,
+    ) -> Option<ScreenText> {
+        self.ask(session, place, move |model| model.text(what, lines)).await
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        session: SessionId,
+        place: Place,
+        look: impl FnOnce(&Model) -> T + Send + 'static,
+    ) -> Option<T> {
         let (reply, answer) = oneshot::channel();
-        self.work.send(Work::Snapshot { session, place, lines, reply }).ok()?;
+        let look = Box::new(move |model: &Model| drop(reply.send(look(model))));
+        self.work.send(Work::Ask(session, Asked { place, look })).ok()?;
         answer.await.ok()
     }
 
@@ -192,7 +220,7 @@ struct Session {
     used: Instant,
     /// Has given back memory since.
     compact: bool,
-    waiting: Vec<(Place, usize, oneshot::Sender<Snapshot>)>,
+    waiting: Vec<Asked>,
 }
 
 impl Worker {
@@ -222,9 +250,9 @@ impl Worker {
                 return;
             }
             Work::Output(id, asks) => (id, if asks { now } else { now + PATIENCE }),
-            Work::Snapshot { session: id, place, lines, reply } => {
+            Work::Ask(id, asked) => {
                 if let Some(session) = self.sessions.get_mut(&id) {
-                    session.waiting.push((place, lines, reply));
+                    session.waiting.push(asked);
                 }
                 (id, now)
             }
@@ -329,12 +357,9 @@ impl Session {
             self.due = Some(self.used);
         }
         let place = model.place();
-        let (ready, waiting) =
-            std::mem::take(&mut self.waiting).into_iter().partition(|(due, ..)| due.lsn <= place.lsn || !taken.more);
-        self.waiting = waiting;
-        let ready: Vec<(Place, usize, oneshot::Sender<Snapshot>)> = ready;
-        for (_, lines, reply) in ready {
-            let _ = reply.send(model.snapshot(lines));
+        let is_due = |asked: &mut Asked| asked.place.lsn <= place.lsn || !taken.more;
+        for asked in self.waiting.extract_if(.., is_due) {
+            (asked.look)(model);
         }
         (taken.answers, kept)
     }

@@ -11,9 +11,11 @@ use abide_journal::{Error as JournalError, Log, Lsn, SpaceState};
 use abide_wire::RequestId;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 
 use super::client_queue::ClientQueue;
 use super::connection::{ConnectionId, json_frame};
+use super::events::Subscription;
 use super::fail_point;
 use super::hub::{Granted, Hub, Msg, StreamInput};
 use super::link::Link;
@@ -45,6 +47,8 @@ pub(super) struct Sessions {
     pub(super) connections: BTreeMap<ConnectionId, Connection>,
     pub(super) clients: BTreeMap<ClientId, BTreeSet<ConnectionId>>,
     pub(super) askers: BTreeMap<Asker, Waiting>,
+    /// Names that sessions are about to get, by who asked for them.
+    pub(super) renames: BTreeMap<Asker, String>,
     pub(super) streams: BTreeMap<StreamId, SessionId>,
     /// Removed sessions whose logs are being dropped, and who waits for that.
     pub(super) removals: BTreeMap<SessionId, Waiting>,
@@ -103,6 +107,9 @@ pub(super) struct Connection {
     pub(super) role: Role,
     pub(super) outbox: Outbox,
     pub(super) stream: Option<StreamId>,
+    /// Answers under way that wait for something beside the rules; they end with the connection.
+    pub(super) looking: JoinSet<()>,
+    pub(super) subscription: Option<Subscription>,
 }
 
 /// A request that is not answered yet.
@@ -210,6 +217,7 @@ impl Sessions {
             connections: BTreeMap::new(),
             clients: BTreeMap::new(),
             askers: BTreeMap::new(),
+            renames: BTreeMap::new(),
             streams: BTreeMap::new(),
             removals: BTreeMap::new(),
             stop_askers: Vec::new(),
@@ -532,7 +540,14 @@ impl Sessions {
         let queue = others.and_then(|other| other.outbox.client()).cloned();
         let bytes_max = self.hub.limits().client_queue_bytes_max;
         outbox.belongs_to(queue.unwrap_or_else(|| Arc::new(ClientQueue::new(bytes_max))));
-        let connection = Connection { client: client.clone(), role: hello.role, outbox, stream: None };
+        let connection = Connection {
+            client: client.clone(),
+            role: hello.role,
+            outbox,
+            stream: None,
+            looking: JoinSet::new(),
+            subscription: None,
+        };
         self.connections.insert(id, connection);
         self.clients.entry(client.clone()).or_default().insert(id);
         let owned = self.owned_by(&client);

@@ -1,10 +1,13 @@
 //! What the daemon says on a control connection.
 
+use std::collections::BTreeMap;
+
 use abide_wire::{Code, RequestId};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::error::{ErrorMessage, WireError};
+use super::event::ControlEvent;
 use super::hello::HelloOk;
 use super::limits::FRAME_BYTES_MAX;
 use super::stream::Mode;
@@ -55,26 +58,19 @@ impl<T> Answer<T> {
     }
 }
 
-/// An event on a control connection.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-pub enum ControlEvent {
-    /// The connection is about to be closed: `CLIENT_REPLACED` or `DAEMON_STOPPING`.
-    Detached {
-        /// Why.
-        code: Code,
-        /// Whether another daemon follows.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        restart: bool,
-    },
-}
-
 /// Answer to `create`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Created {
     /// False if a session with the key existed; it is the one returned.
     pub created: bool,
     /// The session.
+    pub session: Record,
+}
+
+/// Answer to `rename`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Renamed {
+    /// The session, with its new name.
     pub session: Record,
 }
 
@@ -125,6 +121,9 @@ impl Listed {
 pub struct Inspected {
     /// The session.
     pub session: Record,
+    /// The environment that is stored for a restore, if it was asked for and there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env: Option<BTreeMap<String, String>>,
     /// Who sees it.
     pub streams: Vec<StreamInfo>,
 }

@@ -8,10 +8,11 @@ use bytes::BufMut;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::answer::{
-    Created, Inspected, Killed, Listed, Nothing, Recovered, RecoveryReport, Released, Resized, TakenOver,
+    Created, Inspected, Killed, Listed, Nothing, Recovered, RecoveryReport, Released, Renamed, Resized, TakenOver,
 };
 use super::fields::{self, Key, Name, SessionRef};
 use super::frame::message_frame;
+use super::look::{ScreenText, Subscribe, Subscribed, Text, Unsubscribe, Unsubscribed, Wait, Waited};
 use super::strict::{FieldError, Fields};
 use crate::ids::{ClientId, OwnerEpoch, SessionId};
 use crate::kill::Signal;
@@ -100,8 +101,18 @@ requests! {
     Take = "takeover" -> TakenOver;
     /// Gives ownership up, or hands it on.
     Release = "release" -> Released;
+    /// Gives a session another name.
+    Rename = "rename" -> Renamed;
     /// Removes an ended session and what it printed.
     Remove = "remove" -> Nothing;
+    /// Tells the text of a session's screen.
+    Text = "text" -> ScreenText;
+    /// Waits until something holds of a session.
+    Wait = "wait" -> Waited;
+    /// Asks for events.
+    Subscribe = "subscribe" -> Subscribed;
+    /// Ends the subscription.
+    Unsubscribe = "unsubscribe" -> Unsubscribed;
     /// Starts a program in the place of one that was lost.
     Recover = "recover" -> Recovered;
     /// Tells what the last start found.
@@ -120,14 +131,22 @@ impl ControlRequest {
     /// The session it is about, where it names one.
     pub fn session(&self) -> Option<&SessionRef> {
         match self {
-            Self::Create(_) | Self::List(_) | Self::GetRecoveryReport(_) | Self::Shutdown(_) => None,
-            Self::Inspect(Inspect { session })
+            Self::Create(_)
+            | Self::List(_)
+            | Self::Subscribe(_)
+            | Self::Unsubscribe(_)
+            | Self::GetRecoveryReport(_)
+            | Self::Shutdown(_) => None,
+            Self::Inspect(Inspect { session, .. })
             | Self::Kill(Kill { session, .. })
             | Self::SendSignal(SendSignal { session, .. })
             | Self::Resize(Resize { session, .. })
             | Self::Take(Take { session, .. })
             | Self::Release(Release { session, .. })
             | Self::Recover(Recover { session, .. })
+            | Self::Rename(Rename { session, .. })
+            | Self::Text(Text { session, .. })
+            | Self::Wait(Wait { session, .. })
             | Self::Remove(Remove { session }) => Some(session),
         }
     }
@@ -247,6 +266,9 @@ pub struct List {
 pub struct Inspect {
     /// Which.
     pub session: SessionRef,
+    /// Also the environment that is stored for a restore.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub env: bool,
 }
 
 /// Ends the program and every process of its session. Only its owner may.
@@ -350,6 +372,16 @@ pub struct Release {
     /// Refused with `OWNER_CHANGED` if it is not the present one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner_epoch: Option<OwnerEpoch>,
+}
+
+/// Gives a session another name. Its owner may, and anybody while nobody owns it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rename {
+    /// Which session.
+    pub session: SessionRef,
+    /// Its name from now on.
+    pub name: Name,
 }
 
 /// Removes an ended session. Answered when its output is dropped.

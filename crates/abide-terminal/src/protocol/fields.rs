@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::limits::{
     ARGUMENTS_BYTES_MAX, GRACE_MS_MAX, INTEGER_MAX, KEY_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX, LIST_MAX,
-    SCROLLBACK_LINES_MAX, SIZE_MAX,
+    SCROLLBACK_LINES_MAX, SIZE_MAX, WATCHED_MAX,
 };
 use crate::ids::{ByteOffset, InvalidId, SessionId};
 
@@ -230,6 +230,20 @@ pub(super) fn scrollback<'de, D: Deserializer<'de>>(deserializer: D) -> Result<O
 /// A number that every language reads exactly.
 pub(super) fn integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     ranged(deserializer, 0, INTEGER_MAX).map(Some)
+}
+
+/// Milliseconds that somebody waits.
+pub(super) fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    ranged(deserializer, 0, INTEGER_MAX)
+}
+
+/// The sessions of a subscription.
+pub(super) fn watched<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<SessionRef>>, D::Error> {
+    let sessions = Vec::<SessionRef>::deserialize(deserializer)?;
+    if sessions.len() > WATCHED_MAX {
+        return Err(de::Error::custom(format_args!("must be at most {WATCHED_MAX} sessions")));
+    }
+    Ok(Some(sessions))
 }
 
 /// How much is kept, in bytes or milliseconds.

@@ -55,3 +55,6 @@ pub const ARGUMENTS_BYTES_MAX: usize = 524_288;
 
 /// Longest value of a label, in bytes.
 pub const LABEL_VALUE_BYTES_MAX: usize = 256;
+
+/// Most sessions that one subscription names.
+pub const WATCHED_MAX: usize = 1_000;

@@ -13,27 +13,33 @@
 mod answer;
 mod control;
 mod error;
+mod event;
 mod fields;
 mod frame;
 mod hello;
 pub mod limits;
+mod look;
 mod read;
 mod stream;
 mod strict;
 
 pub use crate::kill::Signal;
 pub use answer::{
-    Answer, ControlEvent, ControlMessage, Created, EntryOutcome, Inspected, Killed, Listed, Lost, Nothing, Recovered,
-    RecoveryReport, Released, ReportEntry, Resized, StreamInfo, TakenOver, UpgradeFailure,
+    Answer, ControlMessage, Created, EntryOutcome, Inspected, Killed, Listed, Lost, Nothing, Recovered, RecoveryReport,
+    Released, Renamed, ReportEntry, Resized, StreamInfo, TakenOver, UpgradeFailure,
 };
 pub use control::{
-    ControlRequest, Create, GetRecoveryReport, Inspect, Kill, List, Recover, Release, Remove, Request, Resize,
+    ControlRequest, Create, GetRecoveryReport, Inspect, Kill, List, Recover, Release, Remove, Rename, Request, Resize,
     RestartWith, SendSignal, Shutdown, ShutdownMode, Take, Target,
 };
 pub use error::{ErrorMessage, WireError};
+pub use event::{ControlEvent, Happened, Transition};
 pub use fields::{Key, Name, SessionRef};
 pub use frame::{Decoder, Frame, input_frame, message_frame, output_header, snapshot_header};
 pub use hello::{ClientInfo, Hello, HelloOk, Limits, Role};
+pub use look::{
+    ScreenText, Subscribe, Subscribed, Text, TextOf, Unsubscribe, Unsubscribed, Wait, WaitFor, WaitValue, Waited,
+};
 pub use read::{Refusal, read_control, read_hello, read_stream};
 pub use stream::{
     Attach, Attached, Detached, ExitTold, Former, Hole, InputApplied, Mode, OnLag, OwnershipChanged, Restored,

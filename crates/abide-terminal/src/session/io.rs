@@ -83,6 +83,8 @@ pub enum Op {
     },
     /// Start a program in the place of one that was lost; without a wish as the policy says.
     Recover(Option<RestoreAs>),
+    /// Give it this name, which is free.
+    Rename(String),
     /// Forget it.
     Remove,
 }
@@ -276,6 +278,8 @@ pub enum Reply {
     TakenOver(OwnerEpoch),
     /// `release`: the epoch that holds now.
     Released(OwnerEpoch),
+    /// `rename`: it has the name.
+    Renamed,
     /// `attach`.
     Attached(Attached),
     /// Refused.

@@ -54,7 +54,7 @@ impl Session {
             }
             Event::Resized { .. } => self.resize_recorded(now, out),
             Event::Removed { .. } => self.removed(number, &recording.then, out),
-            Event::Recovered { .. } | Event::Boot { .. } | Event::Restoring { .. } => {}
+            Event::Renamed { .. } | Event::Recovered { .. } | Event::Boot { .. } | Event::Restoring { .. } => {}
         }
         self.then(now, recording.then, out);
     }

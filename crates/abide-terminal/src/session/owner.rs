@@ -51,6 +51,7 @@ impl Session {
             (None, Op::Takeover(size)) => self.ask_takeover(asker, client, size, again, out),
             (None, Op::Release { to }) => self.ask_release(asker, client, to, out),
             (None, Op::Recover(wish)) => self.ask_recover(now, asker, wish, again, out),
+            (None, Op::Rename(name)) => self.ask_rename(asker, client, name, out),
             (None, Op::Remove) => self.ask_remove(asker, again, out),
         };
         if let Err(error) = refused {
@@ -294,6 +295,25 @@ impl Session {
             return Err(self.role_forbidden());
         }
         reply(asker, Reply::Released(self.facts.record().owner_epoch), out);
+        Ok(())
+    }
+
+    fn ask_rename(
+        &mut self,
+        asker: Option<Asker>,
+        client: &ClientId,
+        name: String,
+        out: &mut Vec<Output>,
+    ) -> Result<(), WireError> {
+        let record = self.facts.record();
+        if record.owner.is_some() && !self.owns(client) {
+            return Err(self.role_forbidden());
+        }
+        if record.name == name {
+            reply(asker, Reply::Renamed, out);
+        } else {
+            self.propose(Event::Renamed { name }, None, Then::Renamed(asker), out);
+        }
         Ok(())
     }
 

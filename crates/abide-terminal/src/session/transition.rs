@@ -40,6 +40,8 @@ pub(super) enum Then {
     Killed(Option<Asker>),
     /// A release is answered.
     Released(Option<Asker>),
+    /// A rename is answered.
+    Renamed(Option<Asker>),
     /// A recover is answered, once the program runs.
     Recovered(Asker),
     /// A remove is answered, once the log is dropped.
@@ -59,7 +61,7 @@ impl Then {
                 Input::Attach(asker, _) => Some(asker),
                 _ => None,
             },
-            Self::Killed(asker) | Self::Released(asker) | Self::Removed(asker) => *asker,
+            Self::Killed(asker) | Self::Released(asker) | Self::Renamed(asker) | Self::Removed(asker) => *asker,
             Self::Recovered(asker) => Some(*asker),
             Self::Nothing | Self::Refuse(_) | Self::GoOn => None,
         }
@@ -266,6 +268,7 @@ impl Session {
             Then::Again(input) => self.again = Some(input),
             Then::Killed(asker) => reply(asker, self.kill_reply(false), out),
             Then::Released(asker) => reply(asker, Reply::Released(self.facts.record().owner_epoch), out),
+            Then::Renamed(asker) => reply(asker, Reply::Renamed, out),
             Then::Refuse(error) => self.refuse_creator(error, out),
             Then::GoOn => self.go_on(now, out),
         }
@@ -311,6 +314,7 @@ fn legal(mut state: State, unit: &Unit) -> bool {
 fn is_legal(state: State, event: &Event) -> bool {
     match event {
         Event::Boot { .. } => false,
+        Event::Renamed { .. } => true,
         Event::Created(_) | Event::Start { .. } | Event::Started { .. } => state == State::Starting,
         Event::Kill { .. } => matches!(state, State::Starting | State::Running),
         Event::Exited { .. } => matches!(state, State::Starting | State::Running | State::Terminating),

@@ -95,6 +95,11 @@ pub enum Event {
         /// Rows, 1–4,096.
         rows: u16,
     },
+    /// It has another name.
+    Renamed {
+        /// The name.
+        name: String,
+    },
     /// A new program takes the place of one that was lost. The session is `Starting` again, as another incarnation.
     Restoring {
         /// Which start of the session this is.
@@ -145,6 +150,7 @@ impl Event {
             Self::Finalized { .. } => "finalized",
             Self::OwnerChanged { .. } => "owner_changed",
             Self::Resized { .. } => "resized",
+            Self::Renamed { .. } => "renamed",
             Self::Restoring { .. } => "restoring",
             Self::Removed { .. } => "removed",
             Self::Recovered { .. } => "recovered",

@@ -115,6 +115,7 @@ impl Facts {
                 record.cols = *cols;
                 record.rows = *rows;
             }
+            Event::Renamed { name } => record.name.clone_from(name),
             Event::Restoring { incarnation, r#as, code, boot_id, name } => {
                 record.state = State::Starting;
                 record.incarnation = *incarnation;

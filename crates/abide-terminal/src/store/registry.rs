@@ -92,6 +92,11 @@ impl Registry {
         }
     }
 
+    /// The log itself, for those who read it.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
     /// How far the log is written and durable; a change wakes the hub.
     pub fn tail(&self) -> TailWatch {
         self.log.tail()

@@ -2,9 +2,11 @@
 //! and no clock; the log is the queue.
 
 mod begin;
+mod matching;
 mod next;
 mod tell;
 
 pub use begin::start_at;
+pub use matching::{Found, Matcher, NoExpression};
 pub use next::{Seen, Step, end_at, next, written};
 pub use tell::{Teller, Told};

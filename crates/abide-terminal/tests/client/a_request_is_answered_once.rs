@@ -97,6 +97,8 @@ impl History {
                 }
                 ControlOutput::Close => self.model.wire = None,
                 ControlOutput::Complete(id, outcome) => self.answers.entry(id).or_default().push(outcome),
+                ControlOutput::Opened => assert!(self.model.wire.is_some(), "there is a connection"),
+                ControlOutput::Event(event) => panic!("nothing is subscribed to: {event:?}"),
                 ControlOutput::Ended(error) => panic!("nothing here ends a link: {error}"),
             }
         }

@@ -81,6 +81,7 @@ const OPERATIONS: &[(&str, &[&str])] = &[
     ("kill", &["Starting", "Running", "Terminating", "Exited", "Finalized"]),
     ("takeover", &["Starting", "Running", "Terminating", "Exited", "Finalized"]),
     ("release", &["Starting", "Running", "Terminating", "Exited", "Finalized"]),
+    ("rename", &["Starting", "Running", "Terminating", "Exited", "Finalized"]),
     ("recover", &["Starting", "Running", "Terminating", "Exited", "Finalized"]),
     ("remove", &["Starting", "Running", "Terminating", "Exited", "Finalized"]),
 ];

@@ -53,6 +53,8 @@ const TABLE: &[(&str, &str, [&str; 6])] = &[
     ("release", BOB, [FORBIDDEN, FORBIDDEN, FORBIDDEN, FORBIDDEN, "ok", "ok"]),
     ("release to itself", ADA, ["ok", "ok", "ok", "ok", "ok", "ok"]),
     ("release to a stranger", ADA, ["BAD_REQUEST", "BAD_REQUEST", "BAD_REQUEST", "BAD_REQUEST", "ok", "ok"]),
+    ("rename", ADA, ["ok +renamed", "ok +renamed", "ok +renamed", "ok +renamed", "ok +renamed", "ok +renamed"]),
+    ("rename", BOB, [FORBIDDEN, FORBIDDEN, FORBIDDEN, FORBIDDEN, FORBIDDEN, "ok +renamed"]),
     ("remove", BOB, ["SESSION_RUNNING", "SESSION_RUNNING", "SESSION_RUNNING", "SESSION_RUNNING", LATER, "ok +removed"]),
     (
         "recover",
@@ -114,6 +116,7 @@ fn input(operation: &str, who: &str) -> Input {
         "release" => Op::Release { to: None },
         "release to itself" => Op::Release { to: Some(client(who)) },
         "release to a stranger" => Op::Release { to: Some(client("dan")) },
+        "rename" => Op::Rename("another".to_owned()),
         "recover" => Op::Recover(None),
         "remove" => Op::Remove,
         _ => panic!("{operation}"),

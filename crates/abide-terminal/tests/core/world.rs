@@ -85,6 +85,8 @@ pub(crate) struct World<'a> {
     finding: bool,
     /// A restore is being prepared.
     preparing: bool,
+    /// Whether it can be started was said behind a transition: it is not looked at yet.
+    prepared_behind: bool,
     clients: BTreeMap<ClientId, Client>,
     /// Streams that are attached, or wait for it, and whose they are.
     streams: BTreeMap<StreamId, ClientId>,
@@ -192,6 +194,7 @@ impl<'a> World<'a> {
             log_there: false,
             finding: false,
             preparing: false,
+            prepared_behind: false,
             clients: names.into_iter().map(|name| (name, Client { connected: true, gone_at: 0 })).collect(),
             streams: BTreeMap::new(),
             replaced: BTreeSet::new(),
@@ -677,6 +680,7 @@ impl<'a> World<'a> {
                 assert_eq!(*epoch, record.owner_epoch);
                 assert!(record.state >= State::Exited || record.owner.as_ref() == Some(client));
             }
+            (What::Op(_, Op::Rename(name), _), Reply::Renamed) => assert_eq!(*name, record.name),
             (What::Op(_, Op::Release { .. }, _), Reply::Released(epoch)) => assert_eq!(*epoch, record.owner_epoch),
             (What::Attach(attach), Reply::Attached(attached)) => {
                 assert!(record.state > State::Starting);
@@ -744,7 +748,8 @@ impl<'a> World<'a> {
         };
         let fits = match code {
             "SESSION_STARTING" if matches!(asked.what, What::Op(_, Op::Recover(_), _)) => {
-                record.state == State::Finalized && (self.preparing || self.hoping || self.launching)
+                let prepares = self.preparing || self.prepared_behind;
+                record.state == State::Finalized && (prepares || self.hoping || self.launching)
             }
             "BAD_REQUEST" if matches!(asked.what, What::Op(_, Op::Recover(_), _)) => {
                 record.restore == Restore::Never || self.core.facts().recoverable().is_none()
@@ -791,6 +796,7 @@ fn name_of(op: &Op) -> &'static str {
         Op::Takeover(_) => "takeover",
         Op::Release { .. } => "release",
         Op::Recover(_) => "recover",
+        Op::Rename(_) => "rename",
         Op::Remove => "remove",
     }
 }

@@ -2,8 +2,9 @@
 
 use abide_terminal::protocol::{
     Answer, ControlMessage, ControlRequest, Created, Decoder, Frame, Hello, Inspected, Killed, Listed, Nothing,
-    Recovered, RecoveryReport, Released, Resized, StreamMessage, StreamRequest, TakenOver, input_frame, message_frame,
-    output_header, read_control, read_hello, read_stream, snapshot_header,
+    Recovered, RecoveryReport, Released, Renamed, Resized, ScreenText, StreamMessage, StreamRequest, Subscribed,
+    TakenOver, Unsubscribed, Waited, input_frame, message_frame, output_header, read_control, read_hello, read_stream,
+    snapshot_header,
 };
 use abide_terminal::{ByteOffset, InputOffset, OwnerEpoch};
 use abide_wire::RequestId;
@@ -35,6 +36,16 @@ fn control_requests() {
         r#"{"type":"list","id":"3"}"#,
         r#"{"type":"list","id":"3","labels":{"team":"a"},"states":["Running","Finalized"],"after":@,"limit":1000}"#,
         r#"{"type":"inspect","id":"4","session":"build"}"#,
+        r#"{"type":"inspect","id":"4","session":"build","env":true}"#,
+        r#"{"type":"rename","id":"14","session":@,"name":"build"}"#,
+        r#"{"type":"text","id":"15","session":"build","what":"screen"}"#,
+        r#"{"type":"text","id":"15","session":"build","what":"all","lines":100}"#,
+        r#"{"type":"wait","id":"16","session":"build","for":"exit","timeout_ms":30000}"#,
+        r#"{"type":"wait","id":"16","session":"build","for":"idle_ms","value":2000,"timeout_ms":30000}"#,
+        r#"{"type":"wait","id":"16","session":"build","for":"match","value":"^ready","from":300,"timeout_ms":30000}"#,
+        r#"{"type":"subscribe","id":"17"}"#,
+        r#"{"type":"subscribe","id":"17","sessions":["build",@],"from_event":812}"#,
+        r#"{"type":"unsubscribe","id":"18"}"#,
         r#"{"type":"kill","id":"5","session":@}"#,
         r#"{"type":"kill","id":"5","session":"build","grace_ms":0,"force":true,"signal":"SIGINT","owner_epoch":3}"#,
         r#"{"type":"signal","id":"6","session":"build","signal":"SIGTERM","target":"leader","owner_epoch":3}"#,
@@ -132,6 +143,25 @@ fn stream_messages() {
 
 const RECORD: &str = r#"{"id":@,"name":"build","incarnation":1,"state":"Running","owner":"cli-5f0c9a11","owner_epoch":1,"observers":0,"pid":4711,"command":"cargo","args":["build"],"cwd":"/src","created_at":1760000000000,"started_at":1760000000012,"cols":80,"rows":24,"base_offset":0,"end_offset":0,"restore":"never","takeover":"allow","labels":{"team":"a"}}"#;
 
+const EVENTS: [&str; 16] = [
+    r#""event":"boot","data":{"daemon_epoch":12}"#,
+    r#""event":"created","data":{"record":RECORD},"session":@"#,
+    r#""event":"start","session":@"#,
+    r#""event":"started","data":{"pid":4711},"session":@"#,
+    r#""event":"kill","data":{"kill_id":"812","deadline_at":1760000005000,"by":"cli-1"},"session":@"#,
+    r#""event":"kill","data":{"kill_id":"812","deadline_at":1760000005000},"session":@"#,
+    r#""event":"exited","data":{"exit":{"code":0}},"session":@"#,
+    r#""event":"finalized","data":{"end_offset":5,"exit":{"code":0}},"session":@"#,
+    r#""event":"owner_changed","data":{"former":"cli-1","owner":"cli-2","owner_epoch":2,"cause":"takeover"},"session":@"#,
+    r#""event":"owner_changed","data":{"former":"cli-1","owner_epoch":2,"cause":"lapsed"},"session":@"#,
+    r#""event":"resized","data":{"cols":100,"rows":30},"session":@"#,
+    r#""event":"renamed","data":{"name":"build"},"session":@"#,
+    r#""event":"restoring","data":{"incarnation":2,"as":"shell"},"session":@"#,
+    r#""event":"removed","data":{"cause":"request"},"session":@"#,
+    r#""event":"recovered","data":{"outcome":"alive"},"session":@"#,
+    r#""event":"recovered","data":{"outcome":"unrecoverable","code":"HOLDER_LOST"},"session":@"#,
+];
+
 #[test]
 fn control_messages() {
     let created = format!(r#"{{"created":true,"session":{RECORD}}}"#);
@@ -140,6 +170,15 @@ fn control_messages() {
     round_trip::<Listed>(&format!(r#"{{"sessions":[{RECORD},{RECORD}],"next":@}}"#));
     let streams = r#"[{"client_id":"cli-1","mode":"observer","offset":5}]"#;
     round_trip::<Inspected>(&format!(r#"{{"session":{RECORD},"streams":{streams}}}"#));
+    let env = r#""env":{"A":"1"},"#;
+    round_trip::<Inspected>(&format!(r#"{{"session":{RECORD},{env}"streams":[]}}"#));
+    round_trip::<Renamed>(&format!(r#"{{"session":{RECORD}}}"#));
+    round_trip::<ScreenText>(r#"{"text":"$ \n","cols":80,"rows":24,"cursor":[2,0],"alternate":false,"offset":5}"#);
+    round_trip::<Waited>(r#"{"met":false,"offset":5}"#);
+    round_trip::<Waited>(r#"{"met":true,"offset":5,"match":"ready","exit":{"code":0}}"#);
+    round_trip::<Subscribed>(r#"{"from":811,"head":812}"#);
+    round_trip::<Unsubscribed>(r#"{"next":813}"#);
+    round_trip::<Unsubscribed>("{}");
     round_trip::<Killed>(r#"{"kill_id":"812","deadline_ms":1760000005000,"already":false}"#);
     round_trip::<Resized>(r#"{"cols":100,"rows":30}"#);
     round_trip::<TakenOver>(r#"{"owner_epoch":2,"input_applied":0}"#);
@@ -154,6 +193,11 @@ fn control_messages() {
     ));
     round_trip::<ControlMessage>(r#"{"type":"event","event":"detached","code":"CLIENT_REPLACED"}"#);
     round_trip::<ControlMessage>(r#"{"type":"event","event":"detached","code":"DAEMON_STOPPING","restart":true}"#);
+    round_trip::<ControlMessage>(r#"{"type":"event","event":"progress","event_number":812}"#);
+    for told in EVENTS {
+        let told = told.replace("RECORD", RECORD);
+        round_trip::<ControlMessage>(&format!(r#"{{"type":"event","event_number":812,"at":1760000000000,{told}}}"#));
+    }
     let refused = r#"{"type":"error","id":"3","code":"ROLE_FORBIDDEN","message":"session build is owned by cli-5f0c9a11","retry":"give_up","details":{"owner":"cli-5f0c9a11","owner_epoch":1}}"#;
     round_trip::<ControlMessage>(refused);
 

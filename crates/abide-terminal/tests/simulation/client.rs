@@ -269,6 +269,8 @@ impl Client {
                         "requests were refused"
                     });
                 }
+                // Nothing is subscribed to.
+                ControlOutput::Opened | ControlOutput::Event(_) => {}
                 ControlOutput::Ended(_) => self.over = true,
             }
         }

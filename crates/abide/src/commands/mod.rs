@@ -5,6 +5,7 @@ mod daemon;
 mod journal;
 mod kill;
 mod logs;
+mod look;
 mod recover;
 mod run;
 mod sessions;
@@ -19,9 +20,10 @@ pub(crate) use daemon::{restart, stop};
 pub(crate) use journal::journal;
 pub(crate) use kill::kill;
 pub(crate) use logs::logs;
+pub(crate) use look::{events, screen, wait};
 pub(crate) use recover::recover;
 pub(crate) use run::run;
-pub(crate) use sessions::{completions, inspect, ls, overview, rm};
+pub(crate) use sessions::{completions, inspect, ls, overview, rename, rm};
 pub(crate) use up::up;
 
 /// The exit status of a command that did what it was asked to, or why it did not.

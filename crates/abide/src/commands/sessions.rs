@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 
 use abide_terminal::State;
-use abide_terminal::protocol::{Inspect, List, Remove, SessionRef};
+use abide_terminal::protocol::{Inspect, List, Name, Remove, Rename, SessionRef};
 use abide_wire::Code;
 use clap::CommandFactory as _;
 
@@ -42,8 +42,19 @@ fn ls_of(global: &Global, ls: &args::Ls) -> Outcome {
 pub(crate) fn inspect(global: &Global, inspect: &args::Inspect) -> Outcome {
     let mut context = Context::new(global, true)?;
     let session = SessionRef::Id(context.named_or_only(inspect.name.as_ref())?.id);
-    let inspected = context.call(Inspect { session })?;
+    let inspected = context.call(Inspect { session, env: inspect.env })?;
     printed(format::value(&mut io::stdout().lock(), global.output, &inspected))
+}
+
+pub(crate) fn rename(global: &Global, session: SessionRef, name: Name) -> Outcome {
+    let mut context = Context::new(global, true)?;
+    let old = session.to_string();
+    let renamed = context.call(Rename { session, name }).map_err(|failure| failure.about(&*old))?;
+    match global.output {
+        Format::Table if global.quiet => Ok(0),
+        Format::Table => printed(writeln!(io::stdout(), "renamed {old} to {}", renamed.session.name)),
+        format => printed(format::value(&mut io::stdout().lock(), format, &renamed.session)),
+    }
 }
 
 pub(crate) fn rm(global: &Global, rm: &args::Rm) -> Outcome {

@@ -8,6 +8,7 @@
 
 mod harness;
 
+mod a_condition_is_waited_for;
 mod a_crash_changes_nothing;
 mod a_daemon_killed_under_a_window_is_not_noticed;
 mod a_failed_sync_is_a_pause;
@@ -21,11 +22,14 @@ mod a_new_user_runs_leaves_and_returns;
 mod a_program_without_a_record_becomes_a_session;
 mod a_query_is_answered_at_most_once;
 mod a_restart_is_a_pause;
+mod a_screen_is_read_as_text;
+mod a_session_gets_another_name;
 mod a_session_survives_its_daemon;
 mod a_wish_that_cannot_be_met_leaves_nothing;
 mod commands_answer_as_documented;
 mod commands_follow_the_configuration;
 mod damage_is_named_or_refused;
+mod events_are_told_once_and_in_order;
 mod every_code_that_can_be_met_is_met;
 mod keystrokes_arrive_once;
 mod one_daemon_serves;

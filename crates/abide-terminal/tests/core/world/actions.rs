@@ -12,6 +12,7 @@ impl World<'_> {
         if self.dropped || self.never_was {
             return;
         }
+        self.prepared_behind &= !self.idle();
         match self.random.below(100) {
             0..=29 => self.client_acts(),
             30..=73 => {
@@ -31,7 +32,7 @@ impl World<'_> {
         if !self.clients[&client].connected {
             return self.connect(&client);
         }
-        match self.random.below(26) {
+        match self.random.below(28) {
             0 => self.disconnect(&client),
             1..=5 => self.attach(&client),
             6 => self.stream_ends(),
@@ -62,6 +63,10 @@ impl World<'_> {
             22 | 23 => {
                 let wish = [None, Some(RestoreAs::Shell), Some(RestoreAs::Command)][self.random.index(3)];
                 self.ask(client, Op::Recover(wish));
+            }
+            24 | 25 => {
+                let name = ["build", "quiet-heron", "build-2"][self.random.index(3)];
+                self.ask(client, Op::Rename(name.to_owned()));
             }
             _ => self.ask(client, Op::Remove),
         }
@@ -211,6 +216,8 @@ impl World<'_> {
             Op::Release { to: Some(to) } if owns && to != client && !self.attached(to) => vec!["BAD_REQUEST"],
             Op::Release { .. } if owns || !owned => vec!["ok"],
             Op::Release { .. } => vec!["ROLE_FORBIDDEN"],
+            Op::Rename(_) if owns || !owned => vec!["ok"],
+            Op::Rename(_) => vec!["ROLE_FORBIDDEN"],
             Op::Recover(_) => vec!["SESSION_RUNNING"],
             // A lost program's session may run again by the time that its end is recorded.
             Op::Remove if record.state == State::Exited && record.restore.acts().is_some() => {
@@ -487,6 +494,7 @@ impl World<'_> {
             } else {
                 Ok(Restart { boot_id: "b".to_owned(), name: None })
             };
+            self.prepared_behind = !self.idle();
             self.feed(Input::RestorePrepared(prepared));
         }
         due
@@ -597,6 +605,7 @@ impl World<'_> {
         self.core = Session::new(facts, LIMITS);
         (self.adopted, self.hoping, self.draining) = (false, false, false);
         (self.launching, self.finding, self.preparing) = (false, false, false);
+        self.prepared_behind = false;
         (self.lost, self.rest_due, self.log_due) = (None, false, false);
         (self.launches, self.runs) = (0, false);
         self.streams.clear();

@@ -301,7 +301,8 @@ impl Daemon {
             }
             Reply::Released(owner_epoch) => self.answer_ok(machine, waiting, &Released { owner_epoch }),
             Reply::Error(error) => self.refuse(machine, waiting, error),
-            Reply::Attached(_) => {}
+            // No client here renames.
+            Reply::Renamed | Reply::Attached(_) => {}
         }
     }
 }

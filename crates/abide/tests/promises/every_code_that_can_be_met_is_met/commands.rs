@@ -80,7 +80,7 @@ fn unknown_outcome(met: &mut Met) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let outcome = runtime.block_on(async {
         let mut client = place.client("asker");
-        client.call(Inspect { session: "s".parse().unwrap() }).await.unwrap();
+        client.call(Inspect { session: "s".parse().unwrap(), env: false }).await.unwrap();
         signal(daemon, Signal::STOP);
         // The first look at the call sends it; then its answer can only be lost.
         let shutdown = client.call(Shutdown { mode: ShutdownMode::Keep, restart: None });

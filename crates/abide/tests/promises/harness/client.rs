@@ -4,9 +4,9 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use abide_terminal::client::{Address, Client, Identity, Stream, StreamEnd, StreamEvent, WhenGone};
-use abide_terminal::protocol::{Attach, Inspect, Mode, StartAt};
-use abide_terminal::{ByteOffset, Record};
+use abide_terminal::client::{Address, Client, Events, Identity, Stream, StreamEnd, StreamEvent, WhenGone};
+use abide_terminal::protocol::{Attach, Inspect, Mode, StartAt, Subscribe};
+use abide_terminal::{ByteOffset, EventNumber, Record};
 use tokio::time::{Instant, timeout_at};
 
 use super::SOON;
@@ -26,7 +26,7 @@ fn identity(name: &str) -> Identity {
 
 /// The record of a session, by a client of the library.
 pub(crate) async fn inspect(client: &mut Client, session: &str) -> Record {
-    client.call(Inspect { session: session.parse().unwrap() }).await.unwrap().session
+    client.call(Inspect { session: session.parse().unwrap(), env: false }).await.unwrap().session
 }
 
 impl Place {
@@ -44,6 +44,12 @@ impl Place {
     /// A client of this name, with its control connection.
     pub(crate) fn client(&self, name: &str) -> Client {
         Client::new(identity(name), self.address())
+    }
+
+    /// The events behind a number, or from now on.
+    pub(crate) fn events(&self, from_event: Option<EventNumber>) -> Events {
+        let wish = Subscribe { from_event, ..Subscribe::default() };
+        Events::new(identity("watcher"), self.address(), wish)
     }
 
     /// A stream of a client, from a place of the output on.
