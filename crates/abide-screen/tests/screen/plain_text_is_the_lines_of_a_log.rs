@@ -98,7 +98,7 @@ fn a_line_without_end_is_told_in_parts() {
     let told = pieces(std::iter::repeat_n(&chunk[..], 200));
     let lengths: Vec<(Piece, usize)> = told.iter().map(|(piece, text)| (*piece, text.len())).collect();
     assert_eq!(lengths, [(Piece::Part, 65_536), (Piece::Part, 65_536), (Piece::Part, 65_536), (Piece::Part, 3_392)]);
-    assert_eq!(log(&[b'x'; 65_536]), "x".repeat(65_536));
+    assert_eq!(log(&vec![b'x'; 65_536]), "x".repeat(65_536));
 }
 
 #[test]
