@@ -3,10 +3,12 @@
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use abide_journal::{Disk, DiskSpace, File, FileDisk};
 
-/// The variable that names a file: while that is there, what it names (`sync` or `write`) fails.
+/// The variable that names a file: while that is there, what it names (`sync` or `write`) fails; if it says `hold`, a sync
+/// does not come back.
 const VARIABLE: &str = "ABIDE_TEST_DISK";
 
 /// The disk that the journal lies on.
@@ -27,6 +29,16 @@ struct FaultyFile {
     file: Arc<dyn File>,
     switch: Arc<PathBuf>,
 }
+
+/// Holds a sync up while the switch says so.
+fn hold(switch: &Path) {
+    while std::fs::read_to_string(switch).is_ok_and(|text| text.trim() == "hold") {
+        std::thread::sleep(HOLD_LOOK);
+    }
+}
+
+/// How often a sync that is held up looks whether it may go on.
+const HOLD_LOOK: Duration = Duration::from_millis(2);
 
 /// Fails if the switch names this.
 fn pass(switch: &Path, action: &str) -> io::Result<()> {
@@ -98,6 +110,7 @@ impl File for FaultyFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        hold(&self.switch);
         pass(&self.switch, "sync")?;
         self.file.sync_data()
     }
