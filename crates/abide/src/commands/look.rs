@@ -45,11 +45,13 @@ pub(crate) fn wait(global: &Global, wait: args::Wait) -> Outcome {
         (None, Some(expression)) => (WaitFor::Match, Some(WaitValue::Text(expression))),
         (None, None) => (WaitFor::Exit, None),
     };
+    // What is printed from now on, however often the request is repeated over a lost daemon.
+    let from = wait.from.map_or(record.end_offset, ByteOffset);
     let request = Wait {
         session: SessionRef::Id(record.id),
         r#for: what,
         value,
-        from: wait.from.map(ByteOffset),
+        from: Some(from).filter(|_| what == WaitFor::Match),
         timeout_ms: milliseconds(context.timeout),
     };
     let waited = context.call_within(context.timeout.saturating_add(ANSWER_TIME), request);

@@ -29,9 +29,8 @@ fn a_line_that_is_there_or_comes() {
     let (none, status) = wait(&place, &["--match", "four", "--from", "0", "--timeout", "300ms"]);
     assert_eq!((none["met"].as_bool(), status), (Some(false), Some(5)), "{none}");
 
-    let mut waits = place.command(["wait", "s", "--match", "^got (.*)"]);
+    let mut waits = place.command(["wait", "s", "--match", "^got (.*)", "--from", "0"]);
     let waiter = waits.stdout(Stdio::piped()).spawn().unwrap();
-    // Both are asked of the same daemon, one after the other.
     place.renew_daemon();
     let mut window = place.abide_window(&["attach", "s"]);
     window.type_text("that\r").unwrap();
