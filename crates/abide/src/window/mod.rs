@@ -463,6 +463,7 @@ impl<'a> Window<'a> {
             StreamEvent::Skipped { .. }
             | StreamEvent::TakenBack { .. }
             | StreamEvent::Resized(_)
+            | StreamEvent::Time(_)
             | StreamEvent::InputApplied(_)
             | StreamEvent::Away => {}
         }

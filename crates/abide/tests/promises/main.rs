@@ -26,6 +26,7 @@ mod a_screen_is_read_as_text;
 mod a_session_gets_another_name;
 mod a_session_survives_its_daemon;
 mod a_wish_that_cannot_be_met_leaves_nothing;
+mod an_ssh_agent_is_reached_again;
 mod commands_answer_as_documented;
 mod commands_follow_the_configuration;
 mod damage_is_named_or_refused;
