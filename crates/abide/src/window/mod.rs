@@ -9,6 +9,7 @@
 
 mod keys;
 mod modes;
+mod player;
 mod queries;
 mod socket;
 mod sys;
@@ -31,6 +32,7 @@ use rustix::io::Errno;
 
 use keys::Keys;
 use modes::Modes;
+pub(crate) use player::Player;
 use queries::Queries;
 use socket::{Received, Socket};
 use sys::{Signal, Signals};
