@@ -30,6 +30,7 @@ mod a_wish_that_cannot_be_met_leaves_nothing;
 mod an_ssh_agent_is_reached_again;
 mod commands_answer_as_documented;
 mod commands_follow_the_configuration;
+mod commands_have_their_shapes;
 mod damage_is_named_or_refused;
 mod events_are_told_once_and_in_order;
 mod every_code_that_can_be_met_is_met;

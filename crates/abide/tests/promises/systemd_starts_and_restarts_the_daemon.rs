@@ -146,3 +146,13 @@ fn without_a_manager_that_works_the_daemon_is_started_all_the_same() {
     assert_eq!(user.asked(), ["systemctl --user start abide.service"]);
     assert_eq!(user.place.record("s").state, abide_terminal::State::Running);
 }
+
+#[test]
+fn a_daemon_that_is_started_within_another_service_is_none_itself() {
+    let place = Place::new();
+    let mut run = place.command(["run", "-d", "--name", "s", "--", "cat"]);
+    assert!(run.env("NOTIFY_SOCKET", place.work().join("anothers")).status().unwrap().success());
+    let daemon = place.daemon();
+    place.ok(&["restart"]);
+    assert!(place.daemon().is_some() && place.daemon() != daemon);
+}
