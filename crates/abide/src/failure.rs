@@ -125,7 +125,7 @@ impl Failure {
             Code::SessionRunning => Some(format!("abide kill {session}")),
             Code::SessionNotFound => Some("abide ls -a".to_owned()),
             Code::NameTaken | Code::DaemonStopping => Some(format!("abide attach {session}")),
-            Code::DaemonUnreachable => Some("abide up --foreground".to_owned()),
+            Code::DaemonUnreachable => Some("abide doctor".to_owned()),
             _ => None,
         }
     }
