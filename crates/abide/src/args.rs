@@ -4,10 +4,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use abide_terminal::kill::Signal;
+use abide_terminal::kill;
 use abide_terminal::options::DetachKey;
-use abide_terminal::protocol::{Key, Name, SessionRef};
-use abide_terminal::{Restore, RestoreAs};
+use abide_terminal::protocol::{self, Key, Name, SessionRef, limits};
+use abide_terminal::{ClientId, Restore, RestoreAs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::format::Format;
@@ -52,9 +52,24 @@ pub(crate) enum Command {
     /// Print what a session printed
     #[command(after_help = "Example: abide logs build --tail 20 -f")]
     Logs(Logs),
+    /// Show again what a session printed, as it came
+    #[command(after_help = "Example: abide replay build --speed 4 --idle-max 2s")]
+    Replay(Replay),
+    /// Write what a session printed for other programs
+    #[command(after_help = "Example: abide export build --format asciicast-v2 --out build.cast")]
+    Export(Export),
     /// End sessions and every process in them
     #[command(after_help = "Example: abide kill build --grace 10s")]
     Kill(Kill),
+    /// Send a signal to a session's program
+    #[command(after_help = "Example: abide signal build INT")]
+    Signal(Signal),
+    /// Change the size of a session's terminal
+    #[command(after_help = "Example: abide resize build 100x30")]
+    Resize(Resize),
+    /// Take a session from its owner, and give it to nobody or to another client
+    #[command(after_help = "Example: abide release build")]
+    Release(Release),
     /// Remove ended sessions and what they printed
     #[command(after_help = "Example: abide rm --all-finalized")]
     Rm(Rm),
@@ -90,14 +105,30 @@ pub(crate) enum Command {
     /// Stop the daemon; sessions go on
     #[command(after_help = "Example: abide stop")]
     Stop(Stop),
+    /// Look whether sessions can live here, and say what to do where they cannot
+    #[command(after_help = "Example: abide doctor")]
+    Doctor(Doctor),
+    /// Make the daemon a service of the user's systemd
+    #[command(after_help = "Example: abide service install")]
+    Service(Service),
     /// Look at the journal of a daemon that does not run
     #[command(after_help = "Example: abide journal ls")]
     Journal(Journal),
+    /// Show the configuration
+    #[command(after_help = "Example: abide config show --origin")]
+    Config(Config),
     /// Print a completion script for a shell
     #[command(after_help = "Example: abide completions bash > ~/.local/share/bash-completion/completions/abide")]
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
+    },
+    /// Write the manual pages
+    #[command(after_help = "Example: abide manual ~/.local/share/man/man1")]
+    Manual {
+        /// Where they go
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
     },
 }
 
@@ -182,6 +213,149 @@ pub(crate) struct Logs {
     /// Begin with the last lines
     #[arg(long, value_name = "LINES")]
     pub(crate) tail: Option<u64>,
+    /// The program's bytes as they are; so without any flag
+    #[arg(long, conflicts_with = "plain")]
+    pub(crate) raw: bool,
+    /// Lines of text, without control sequences
+    #[arg(long)]
+    pub(crate) plain: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    /// Its name or id
+    pub(crate) name: Option<SessionRef>,
+    /// How many times as fast as it happened
+    #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = speed)]
+    pub(crate) speed: f64,
+    /// No pause counts as longer, such as 2s; without it, they are as they were
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) idle_max: Option<Duration>,
+    /// Begin at this offset, with the screen as it was there
+    #[arg(long, value_name = "OFFSET")]
+    pub(crate) from: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// Its name or id
+    pub(crate) name: Option<SessionRef>,
+    /// What is written
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "asciicast-v2")]
+    pub(crate) format: ExportFormat,
+    /// Where to; without it, to standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// What a session's output is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// With times and sizes, for asciinema and the like
+    #[value(name = "asciicast-v2")]
+    AsciicastV2,
+    /// The program's bytes as they are
+    Raw,
+    /// Lines of text, without control sequences
+    Text,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Signal {
+    /// Its name or id
+    pub(crate) name: SessionRef,
+    /// The signal, such as INT, SIGUSR1 or SIGRTMIN+1
+    #[arg(value_name = "SIGNAL")]
+    pub(crate) which: kill::Signal,
+    /// Whom it goes to
+    #[arg(long, value_enum, value_name = "TARGET", default_value = "foreground")]
+    pub(crate) target: Target,
+    /// Also if another client owns the session, who gets it back
+    #[arg(long)]
+    pub(crate) take: bool,
+}
+
+/// Whom a signal goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Target {
+    /// What runs in the foreground, as a key of the terminal would
+    Foreground,
+    /// The program itself
+    Leader,
+    /// The program's process group
+    Session,
+}
+
+impl From<Target> for protocol::Target {
+    fn from(target: Target) -> Self {
+        match target {
+            Target::Foreground => Self::Foreground,
+            Target::Leader => Self::Leader,
+            Target::Session => Self::Session,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Resize {
+    /// Its name or id
+    pub(crate) name: SessionRef,
+    /// Columns and rows, such as 80x24
+    #[arg(value_name = "SIZE", value_parser = size)]
+    pub(crate) size: (u16, u16),
+    /// Also if another client owns the session, who gets it back
+    #[arg(long)]
+    pub(crate) take: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Release {
+    /// Its name or id
+    pub(crate) name: SessionRef,
+    /// The client that owns it from then on; it must be attached
+    #[arg(long, value_name = "CLIENT")]
+    pub(crate) to: Option<ClientId>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// Remove stale sockets, and nothing else
+    #[arg(long)]
+    pub(crate) fix: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Service {
+    #[command(subcommand)]
+    pub(crate) command: ServiceCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServiceCommand {
+    /// Write and enable the unit
+    #[command(after_help = "Example: abide service install")]
+    Install {
+        /// Do not ask that the user's services go on after the last logout
+        #[arg(long)]
+        no_linger: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Config {
+    #[command(subcommand)]
+    pub(crate) command: ConfigCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print what is in force, as a configuration file
+    #[command(after_help = "Example: abide config show --origin")]
+    Show {
+        /// Also tell where each value comes from
+        #[arg(long)]
+        origin: bool,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -196,7 +370,7 @@ pub(crate) struct Kill {
     pub(crate) grace: Option<Duration>,
     /// The first signal, in place of SIGHUP
     #[arg(long, value_name = "SIGNAL")]
-    pub(crate) signal: Option<Signal>,
+    pub(crate) signal: Option<kill::Signal>,
     /// All with this label
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair, conflicts_with = "names")]
     pub(crate) label: Vec<(String, String)>,
@@ -402,6 +576,19 @@ fn range(text: &str) -> Result<(u64, u64), String> {
     bounds.ok_or_else(|| "must be two record numbers, such as 100-104".to_owned())
 }
 
+/// `80x24`.
+fn size(text: &str) -> Result<(u16, u16), String> {
+    let side = |text: &str| text.parse().ok().filter(|side| (1..=limits::SIZE_MAX).contains(side));
+    let sides = text.split_once('x').and_then(|(cols, rows)| Some((side(cols)?, side(rows)?)));
+    sides.ok_or_else(|| format!("must be columns and rows of 1 to {}, such as 80x24", limits::SIZE_MAX))
+}
+
+/// `4`, `0.5`.
+fn speed(text: &str) -> Result<f64, String> {
+    let speed = text.parse().ok().filter(|speed: &f64| speed.is_finite() && *speed > 0.0);
+    speed.ok_or_else(|| "must be a number above 0".to_owned())
+}
+
 /// `500ms`, `30s`, `2m`, `1h`.
 fn duration(text: &str) -> Result<Duration, String> {
     let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -435,6 +622,18 @@ mod tests {
                 "{}: {example}",
                 sub.get_name()
             );
+        }
+    }
+
+    #[test]
+    fn a_size_has_two_sides_and_a_speed_is_one() {
+        assert_eq!(size("80x24"), Ok((80, 24)));
+        for bad in ["", "80", "x", "80x", "0x24", "80x4097", "80x24x1", "-1x5"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+        assert_eq!(speed("0.5"), Ok(0.5));
+        for bad in ["", "0", "-1", "NaN", "inf", "fast"] {
+            assert!(speed(bad).is_err(), "{bad}");
         }
     }
 

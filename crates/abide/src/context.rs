@@ -18,9 +18,10 @@ use abide_terminal::{ClientId, Record, State};
 use crate::args::Global;
 use crate::configuration;
 use crate::failure::Failure;
+use crate::service;
 
 /// How long a daemon that was started may take until it serves.
-const READY_WITHIN: Duration = Duration::from_secs(5);
+pub(crate) const READY_WITHIN: Duration = Duration::from_secs(5);
 /// What a program of a session finds in its environment.
 const SESSION_VARIABLES: [&str; 3] = ["ABIDE_SESSION", "ABIDE_SESSION_NAME", "ABIDE_INCARNATION"];
 /// A longer log is set aside when a daemon starts.
@@ -185,7 +186,8 @@ pub(crate) fn start_daemon(state: &Path) -> io::Result<String> {
     Dir::create(state, uid).map_err(io::Error::other)?;
     let mut start = Command::new("/proc/self/exe");
     // A client inside a session starts a daemon that is no part of that session.
-    for name in SESSION_VARIABLES {
+    // Nor is it the service that the client may be part of.
+    for name in SESSION_VARIABLES.into_iter().chain([service::NOTIFY]) {
         start.env_remove(name);
     }
     let mut child = start

@@ -62,6 +62,11 @@ impl Failure {
         self
     }
 
+    /// What went wrong, without the rest of the line.
+    pub(crate) fn message(&self) -> &str {
+        &self.error.message
+    }
+
     pub(crate) fn code(&self) -> Code {
         self.error.code
     }
@@ -115,12 +120,12 @@ impl Failure {
     fn usual_hint(&self) -> Option<String> {
         let session = self.subject.as_deref().unwrap_or("NAME");
         match self.error.code {
-            Code::SessionOwned => Some(format!("abide attach {session} --take")),
+            Code::SessionOwned | Code::RoleForbidden => Some(format!("abide attach {session} --take")),
             Code::HolderLost | Code::HostRebooted => Some("abide recover".to_owned()),
             Code::SessionRunning => Some(format!("abide kill {session}")),
             Code::SessionNotFound => Some("abide ls -a".to_owned()),
             Code::NameTaken | Code::DaemonStopping => Some(format!("abide attach {session}")),
-            Code::DaemonUnreachable => Some("abide up --foreground".to_owned()),
+            Code::DaemonUnreachable => Some("abide doctor".to_owned()),
             _ => None,
         }
     }

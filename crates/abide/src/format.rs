@@ -7,6 +7,7 @@ use abide_terminal::protocol::{Lost, RecoveryReport, ReportEntry};
 use abide_terminal::{Record, State};
 use serde::Serialize;
 
+use crate::doctor::Finding;
 use crate::failure::printable;
 
 /// How data is printed.
@@ -41,8 +42,7 @@ pub(crate) fn sessions(out: &mut impl Write, format: Format, records: &[Record],
 const COLUMNS: [&str; 9] = ["NAME", "STATE", "PID", "AGE", "IDLE", "OWNER", "OBSERVERS", "SIZE", "COMMAND"];
 
 fn table(out: &mut impl Write, records: &[Record], now_ms: u64) -> io::Result<()> {
-    let rows: Vec<[String; 9]> = records.iter().map(|record| row(record, now_ms)).collect();
-    columns(out, COLUMNS, &rows)
+    columns(out, COLUMNS.map(str::to_owned), records.iter().map(|record| row(record, now_ms)))
 }
 
 const REPORT_COLUMNS: [&str; 5] = ["SESSION", "NAME", "OUTCOME", "CODE", "LOST"];
@@ -52,10 +52,7 @@ pub(crate) fn report(out: &mut impl Write, format: Format, report: &RecoveryRepo
     match format {
         Format::Json => value(out, format, report),
         Format::Jsonl => report.sessions.iter().try_for_each(|entry| value(out, format, entry)),
-        Format::Table => {
-            let rows: Vec<[String; 5]> = report.sessions.iter().map(report_row).collect();
-            columns(out, REPORT_COLUMNS, &rows)
-        }
+        Format::Table => columns(out, REPORT_COLUMNS.map(str::to_owned), report.sessions.iter().map(report_row)),
     }
 }
 
@@ -70,10 +67,29 @@ fn report_row(entry: &ReportEntry) -> [String; 5] {
     [entry.session.to_string(), entry.name.clone(), outcome, code, lost]
 }
 
+/// Prints what the checks found.
+pub(crate) fn findings(out: &mut impl Write, format: Format, findings: &[Finding]) -> io::Result<()> {
+    match format {
+        Format::Json => value(out, format, &findings),
+        Format::Jsonl => findings.iter().try_for_each(|finding| value(out, format, finding)),
+        Format::Table => {
+            let row = |finding: &Finding| {
+                let mend = finding.mend.as_ref().map_or(String::new(), |mend| format!(". Try: {mend}"));
+                let level = format!("{:?}", finding.level).to_lowercase();
+                [level, finding.check.to_owned(), printable(&format!("{}{mend}", finding.message))]
+            };
+            columns(out, ["LEVEL", "CHECK", "FOUND"].map(str::to_owned), findings.iter().map(row))
+        }
+    }
+}
+
 /// Prints rows under their headings, each column as wide as its widest cell.
-fn columns<const N: usize>(out: &mut impl Write, headings: [&str; N], rows: &[[String; N]]) -> io::Result<()> {
-    let headings = headings.map(str::to_owned);
-    let rows: Vec<&[String; N]> = std::iter::once(&headings).chain(rows).collect();
+fn columns<const N: usize>(
+    out: &mut impl Write,
+    headings: [String; N],
+    rows: impl Iterator<Item = [String; N]>,
+) -> io::Result<()> {
+    let rows: Vec<[String; N]> = std::iter::once(headings).chain(rows).collect();
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
     let widths: Vec<usize> = (0..N).map(|column| width(column).unwrap_or(0)).collect();
     for row in &rows {

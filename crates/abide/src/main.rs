@@ -4,8 +4,11 @@ mod args;
 mod commands;
 mod configuration;
 mod context;
+mod doctor;
 mod failure;
 mod format;
+mod recording;
+mod service;
 mod window;
 
 use std::io::Write as _;
@@ -29,7 +32,12 @@ fn main() -> ExitCode {
         Some(Command::Attach(attach)) => commands::attach(&global, attach),
         Some(Command::Ls(ls)) => commands::ls(&global, &ls),
         Some(Command::Logs(logs)) => commands::logs(&global, &logs),
+        Some(Command::Replay(replay)) => commands::replay(&global, &replay),
+        Some(Command::Export(export)) => commands::export(&global, &export),
         Some(Command::Kill(kill)) => commands::kill(&global, &kill),
+        Some(Command::Signal(signal)) => commands::signal(&global, &signal),
+        Some(Command::Resize(resize)) => commands::resize(&global, &resize),
+        Some(Command::Release(release)) => commands::release(&global, release),
         Some(Command::Rm(rm)) => commands::rm(&global, &rm),
         Some(Command::Inspect(inspect)) => commands::inspect(&global, &inspect),
         Some(Command::Screen(screen)) => commands::screen(&global, &screen),
@@ -41,7 +49,11 @@ fn main() -> ExitCode {
         Some(Command::Up(up)) => commands::up(&global, &up),
         Some(Command::Restart(restart)) => commands::restart(&global, restart),
         Some(Command::Stop(stop)) => commands::stop(&global, &stop),
+        Some(Command::Doctor(doctor)) => commands::doctor(&global, &doctor),
+        Some(Command::Service(service)) => commands::service(&global, &service),
+        Some(Command::Config(config)) => commands::config(&global, &config),
         Some(Command::Completions { shell }) => commands::completions(shell),
+        Some(Command::Manual { dir }) => commands::manual(&dir),
     };
     match outcome {
         Ok(status) => ExitCode::from(status),

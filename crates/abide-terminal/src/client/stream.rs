@@ -8,7 +8,7 @@ use super::input::Window;
 use crate::ids::{ByteOffset, Incarnation, InputOffset, OwnerEpoch};
 use crate::protocol::{
     Attach, Attached, Detached, ErrorMessage, ExitTold, Frame, Hole, InputApplied, Mode, OwnershipChanged, Restored,
-    Role, SessionRef, SizeChanged, StartAt, StreamMessage, StreamRequest, WindowSize, WireError, input_frame,
+    Role, SessionRef, SizeChanged, StartAt, StreamMessage, StreamRequest, Time, WindowSize, WireError, input_frame,
 };
 
 /// Pause before a refused attach is repeated whose cause passes by itself.
@@ -90,6 +90,8 @@ pub enum StreamEvent {
     Restored(Restored),
     /// Output that is missing in the journal.
     Hole(Hole),
+    /// When what comes next was written; of streams that asked for it.
+    Time(Time),
     /// Output that is not kept any more: the stream goes on at `to`, or with a snapshot.
     Skipped {
         /// Where the stream stood.
@@ -345,6 +347,7 @@ impl StreamLink {
                 }
                 out.push(StreamOutput::Yield(StreamEvent::Hole(hole)));
             }
+            StreamMessage::Time(time) => out.push(StreamOutput::Yield(StreamEvent::Time(time))),
             StreamMessage::Exited(exit) => out.push(StreamOutput::Yield(StreamEvent::Exited(exit))),
             StreamMessage::Detached(detached) => self.detached(now, &detached, out),
         }

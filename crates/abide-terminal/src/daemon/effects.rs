@@ -92,6 +92,7 @@ impl Sessions {
         self.release_name(id);
         self.keys.retain(|_, keyed| *keyed != id);
         self.entries.remove(&id);
+        self.forget_agent(id);
     }
 
     /// A session without a holder has ended: what its last one left is of no more use. A socket at which somebody
@@ -166,13 +167,17 @@ impl Sessions {
         let output_base = entry.log.as_ref().map_or(0, |log| stream::written(log).offset.0);
         let spec = launch.map(|launch| {
             let spec = self.shared.holder_spec(facts, &launch, output_base);
+            let agent = launch.environment.agent.clone();
             entry.launch = Some(launch);
-            spec
+            (spec, agent)
         });
-        let (Some(context), Ok(spec)) = (self.context(id), spec) else {
+        let (Some(context), Ok((spec, agent))) = (self.context(id), spec) else {
             let gone = Gone { status: None, rebooted: false, errno: 0 };
             return self.hub.tell_later(Msg::Session(id, Input::Holder(HolderInput::Gone(gone))));
         };
+        if let Some(agent) = agent {
+            self.agent_at_start(id, agent.as_ref());
+        }
         let slots = self.launches.clone();
         tokio::spawn(async move {
             let slot = slots.acquire_owned().await;
@@ -203,6 +208,7 @@ impl Sessions {
     fn drop_log(&mut self, id: SessionId, asker: Option<Asker>) {
         let Some(mut entry) = self.entries.remove(&id) else { return };
         self.shared.screens.forget(id);
+        self.forget_agent(id);
         let record = entry.facts().record();
         self.tombstones.push_back(Tombstone { id, key: record.key.clone(), removed_at: now().wall_ms });
         entry.view.send_modify(|view| view.removed = true);

@@ -1,6 +1,5 @@
 //! The way to the one task that owns all sessions, and what it is told.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use abide_journal::{Error as JournalError, Lsn};
@@ -11,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use super::connection::ConnectionId;
 use super::link::Link;
 use super::outbox::{self, Outbox};
+use super::sessions::Stop;
 use super::viewer::Viewer;
 use crate::ids::{ByteOffset, InputOffset, OwnerEpoch, SessionId};
 use crate::procs::{Members, Process};
@@ -144,7 +144,7 @@ pub(super) enum Msg {
     /// A newer daemon has adopted a holder.
     Stale(SessionId, u64),
     /// Another binary was asked whether it could follow.
-    Checked(Result<PathBuf, UpgradeFailure>),
+    Checked(Result<Stop, UpgradeFailure>),
     /// Stop.
     Stop,
 }

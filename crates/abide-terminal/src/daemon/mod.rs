@@ -10,6 +10,7 @@
 //!
 //! One thread runs all of these tasks; the journal has its own threads, and so have the screens.
 
+mod agents;
 mod answers;
 mod client_queue;
 mod connection;

@@ -1,11 +1,14 @@
 //! What clients ask for: which session is meant, and what is answered without asking it.
 
+use std::ffi::OsStr;
+
 use abide_wire::RequestId;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use super::connection::{ConnectionId, json_frame};
 use super::hub::{Granted, Msg};
 use super::sessions::{Sessions, Stop, ViewerHandle, Waiting, known_size};
+use super::upgrade::{check, restart_unit};
 use super::viewer::{Begin, Viewer};
 use crate::ids::{ByteOffset, ClientId, OwnerEpoch, SessionId};
 use crate::protocol::{
@@ -146,8 +149,11 @@ impl Sessions {
         match (shutdown.mode, shutdown.restart) {
             (_, Some(restart)) => {
                 let hub = self.hub.clone();
+                let managed = self.shared.environment.contains_key(OsStr::new("NOTIFY_SOCKET"));
                 tokio::spawn(async move {
-                    let checked = tokio::task::spawn_blocking(|| super::upgrade::check(restart.binary)).await;
+                    let check =
+                        move || if managed { restart_unit(restart.binary.as_deref()) } else { check(restart.binary) };
+                    let checked = tokio::task::spawn_blocking(check).await;
                     let failed =
                         |_| UpgradeFailure { phase: "check".into(), reason: "the check was broken off".into() };
                     hub.tell(Msg::Checked(checked.map_err(failed).and_then(|checked| checked))).await;
@@ -273,6 +279,7 @@ impl Sessions {
             outbox: connection.outbox.clone(),
             end: Some(end_sender),
             progress: seen,
+            agent: attach.agent.clone(),
         };
         entry.viewers.insert(stream, handle);
         Ok(Viewer {
@@ -289,7 +296,7 @@ impl Sessions {
             progress,
             screens: self.shared.screens.clone(),
             outbox: connection.outbox.clone(),
-            teller: stream::Teller::default(),
+            teller: stream::Teller::new(attach.times),
         })
     }
 }

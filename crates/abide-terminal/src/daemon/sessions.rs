@@ -83,6 +83,8 @@ pub(super) enum Stop {
     Asked,
     /// Another binary is to take its place.
     Replaced(PathBuf),
+    /// The service manager that started it starts another one.
+    Restarted,
     /// The journal takes nothing more.
     Poisoned(JournalError),
     /// A newer daemon has the holders.
@@ -97,7 +99,7 @@ impl Stop {
 
     /// Whether the journal is this daemon's still. Where another one has it, nothing more is written.
     pub(super) fn has_journal(&self) -> bool {
-        matches!(self, Self::Asked | Self::Replaced(_))
+        matches!(self, Self::Asked | Self::Replaced(_) | Self::Restarted)
     }
 }
 
@@ -154,6 +156,8 @@ pub(super) struct ViewerHandle {
     pub(super) outbox: Outbox,
     pub(super) end: Option<oneshot::Sender<Detached>>,
     pub(super) progress: watch::Receiver<ByteOffset>,
+    /// The ssh agent of its client.
+    pub(super) agent: Option<PathBuf>,
 }
 
 impl Entry {
@@ -479,7 +483,7 @@ impl Sessions {
             Msg::NotAdopted(id) => self.not_adopted(id),
             Msg::Probed(id, probe) => self.decide(id, probe),
             Msg::Stale(id, epoch) => self.stale(id, epoch),
-            Msg::Checked(Ok(binary)) => self.stop(Stop::Replaced(binary)),
+            Msg::Checked(Ok(stop)) => self.stop(stop),
             Msg::Checked(Err(failed)) => self.not_replaced(&failed),
             Msg::Stop => self.stop(Stop::Asked),
         }
@@ -499,7 +503,9 @@ impl Sessions {
     pub(super) fn publish(&mut self, id: SessionId) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         let view = view_of(&entry.core, false);
+        let mut owner_stream = None;
         entry.view.send_if_modified(|shown| {
+            owner_stream = view.owner_stream.filter(|stream| shown.owner_stream != Some(*stream));
             let changed = shown.state != view.state || shown.owner_stream != view.owner_stream;
             *shown = view;
             changed
@@ -517,6 +523,9 @@ impl Sessions {
                 self.timers.insert((due, id));
                 entry.timer = Some(due);
             }
+        }
+        if let Some(stream) = owner_stream {
+            self.agent_of_owner(id, stream);
         }
         self.take_held_input(id);
     }

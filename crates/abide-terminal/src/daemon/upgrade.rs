@@ -14,6 +14,7 @@ use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
 
+use super::sessions::Stop;
 use crate::protocol::UpgradeFailure;
 use crate::store::Event;
 
@@ -65,11 +66,38 @@ fn failure(phase: &str, reason: impl Into<String>) -> UpgradeFailure {
     UpgradeFailure { phase: phase.to_owned(), reason: reason.into() }
 }
 
-/// Asks a binary whether it could follow. Nothing is touched. Blocks up to 5 s.
-pub(super) fn check(binary: Option<PathBuf>) -> Result<PathBuf, UpgradeFailure> {
+/// Asks a binary whether it could follow: then it takes this daemon's place. Nothing is touched. Blocks up to 5 s.
+pub(super) fn check(binary: Option<PathBuf>) -> Result<Stop, UpgradeFailure> {
     let binary = binary.unwrap_or_else(|| PathBuf::from(SELF));
+    ask(&binary).map(|()| Stop::Replaced(binary))
+}
+
+/// The same where a service manager has started this daemon: it starts the next one, with the program of its unit.
+pub(super) fn restart_unit(binary: Option<&Path>) -> Result<Stop, UpgradeFailure> {
+    if binary.is_some() {
+        let reason = "a service starts the program of its unit: install the service with the other one first";
+        return Err(failure("check", reason));
+    }
+    // Not the program that runs: a newer one may lie in its place.
+    let program = std::fs::read_link(SELF).map_err(|error| failure("check", error.to_string()))?;
+    let replaced = program.to_str().and_then(|path| path.strip_suffix(" (deleted)"));
+    ask(replaced.map_or(&*program, Path::new))?;
+    let asked = Command::new("systemctl")
+        .args(["--user", "--no-block", "restart", "abide.service"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    match asked {
+        Ok(status) if status.success() => Ok(Stop::Restarted),
+        Ok(status) => Err(failure("start", format!("systemctl ended with {status}"))),
+        Err(error) => Err(failure("start", format!("systemctl: {error}"))),
+    }
+}
+
+fn ask(binary: &Path) -> Result<(), UpgradeFailure> {
     let failed = |reason: String| failure("check", reason);
-    let mut child = Command::new(&binary)
+    let mut child = Command::new(binary)
         .args(["up", "--check"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -95,7 +123,7 @@ pub(super) fn check(binary: Option<PathBuf>) -> Result<PathBuf, UpgradeFailure> 
     let told = child.stdout.take().map(|stdout| stdout.take(FORMATS_BYTES_MAX).read_to_string(&mut text));
     let formats: Option<Formats> = told.and_then(|_| serde_json::from_str(text.trim()).ok());
     match formats.map(|formats| Formats::own().missing_in(&formats)) {
-        Some(None) => Ok(binary),
+        Some(None) => Ok(()),
         Some(Some(missing)) => Err(failed(missing.to_owned())),
         None => Err(failed("its check did not say which formats it knows".to_owned())),
     }

@@ -37,6 +37,29 @@ impl Dir {
         UnixListener::bind(self.address(name)).map_err(|source| Error::Io { path: self.path().join(name), source })
     }
 
+    /// Makes a link, in the place of what is there under its name: there is no moment without it.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn link(&self, name: &str, target: &Path) -> io::Result<()> {
+        // Under a name of its own first.
+        let new = format!(".{name}.{}", std::process::id());
+        self.remove_file(&new)?;
+        symlinkat(target, self.fd(), &new)?;
+        renameat(self.fd(), &new, self.fd(), name)?;
+        Ok(())
+    }
+
+    /// Whether there is a link under this name, wherever it leads.
+    pub fn has_link(&self, name: &str) -> bool {
+        statat(self.fd(), name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|found| kind(&found) == FileType::Symlink)
+    }
+
+    /// Whether a path leads to a socket of the user to whom this directory belongs.
+    pub fn leads_to_socket(&self, path: &Path) -> bool {
+        rustix::fs::stat(path).is_ok_and(|found| kind(&found) == FileType::Socket && found.st_uid == self.uid())
+    }
+
     /// Removes a socket; a missing one is removed already.
     ///
     /// # Errors
@@ -72,14 +95,7 @@ pub fn link_in_runtime_dir(runtime_dir: &Path, run: &Dir) -> Result<(), Error> {
         Ok(_) | Err(Errno::NOENT) => {}
         Err(errno) => return Err(Error::io(&path)(errno)),
     }
-    // Under a name of its own first, so that there is no moment without the link.
-    let new = format!(".{SOCKET}.{}", std::process::id());
-    let linked: io::Result<()> = dir.remove_file(&new).and_then(|()| {
-        symlinkat(run.path().join(SOCKET), dir.fd(), &new)?;
-        renameat(dir.fd(), &new, dir.fd(), SOCKET)?;
-        Ok(())
-    });
-    linked.map_err(|source| Error::Io { path, source })
+    dir.link(SOCKET, &run.path().join(SOCKET)).map_err(|source| Error::Io { path, source })
 }
 
 #[cfg(test)]

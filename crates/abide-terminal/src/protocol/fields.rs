@@ -198,6 +198,12 @@ pub(super) fn directory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Op
     String::deserialize(deserializer).and_then(without_nul).map(|path| Some(path.into()))
 }
 
+/// Where a socket is.
+pub(super) fn socket<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    let path = String::deserialize(deserializer).and_then(without_nul)?;
+    if path.starts_with('/') { Ok(Some(path.into())) } else { Err(de::Error::custom("must be an absolute path")) }
+}
+
 fn ranged<'de, D: Deserializer<'de>>(deserializer: D, min: u64, max: u64) -> Result<u64, D::Error> {
     let number = u64::deserialize(deserializer)?;
     if (min..=max).contains(&number) {

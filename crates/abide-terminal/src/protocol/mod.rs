@@ -43,5 +43,5 @@ pub use look::{
 pub use read::{Refusal, read_control, read_hello, read_stream};
 pub use stream::{
     Attach, Attached, Detached, ExitTold, Former, Hole, InputApplied, Mode, OnLag, OwnershipChanged, Restored,
-    SizeChanged, StartAt, StreamMessage, StreamRequest, WindowSize,
+    SizeChanged, StartAt, StreamMessage, StreamRequest, Time, WindowSize,
 };

@@ -1,5 +1,7 @@
 //! What is said on a stream connection beside the bytes.
 
+use std::path::PathBuf;
+
 use abide_wire::{Code, RequestId};
 use bytes::BufMut;
 use serde::de::value::MapAccessDeserializer;
@@ -126,6 +128,13 @@ pub struct Attach {
     /// Where the stream ends with `END_REACHED`; absent: nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "fields::optional_offset")]
     pub until: Option<ByteOffset>,
+    /// Whether it is told when each record was written.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub times: bool,
+    /// The owner's ssh agent: an absolute path of a socket of this user. Programs of the session that have an agent reach
+    /// this one from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "fields::socket")]
+    pub agent: Option<PathBuf>,
 }
 
 impl Attach {
@@ -142,6 +151,8 @@ impl Attach {
             on_lag: OnLag::Follow,
             scrollback_lines: None,
             until: None,
+            times: false,
+            agent: None,
         }
     }
 }
@@ -255,6 +266,8 @@ pub enum StreamMessage {
     Restored(Restored),
     /// Output is missing here.
     Hole(Hole),
+    /// When what comes next was written. To streams that asked for it.
+    Time(Time),
     /// The program has ended, and all its output was sent.
     Exited(ExitTold),
     /// The last message.
@@ -363,6 +376,15 @@ pub struct Hole {
     /// How much; absent where nobody can know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost_bytes: Option<u64>,
+}
+
+/// When the record that begins or goes on at `offset` was written: output, or a mark that is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Time {
+    /// Where.
+    pub offset: ByteOffset,
+    /// When, wall clock in milliseconds since 1970. The clock may have been set back between two records.
+    pub at: u64,
 }
 
 /// A new program begins at `offset`. Who draws a screen draws [`seam`](crate::seam) here.

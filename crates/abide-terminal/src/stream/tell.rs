@@ -5,7 +5,7 @@ use abide_wire::Code;
 use bytes::Bytes;
 
 use crate::ids::{ByteOffset, ClientId};
-use crate::protocol::{Hole, Mode, OwnershipChanged, Restored, SizeChanged, StreamMessage};
+use crate::protocol::{Hole, Mode, OwnershipChanged, Restored, SizeChanged, StreamMessage, Time};
 use crate::store::{Mark, MarkKind};
 
 /// What is sent of a record.
@@ -25,11 +25,19 @@ pub enum Told {
 /// What one stream is told, record by record.
 #[derive(Debug, Default)]
 pub struct Teller {
+    /// When each record was written is told too.
+    times: bool,
     /// The last record was a mark that names the gap behind it, which may come with the next read only.
     hole_told: bool,
 }
 
 impl Teller {
+    /// For a stream that has told nothing yet. `times`: it is one of a recorder, which is told when each record was
+    /// written, and the size with which a program starts.
+    pub fn new(times: bool) -> Self {
+        Self { times, hole_told: false }
+    }
+
     /// What the stream of this client is told of these records, which follow those told of before. `types`: it is the one
     /// that types, or will be from the next change of owner on.
     pub fn tell(&mut self, records: &[Record], client: &ClientId, types: bool) -> Vec<Told> {
@@ -39,10 +47,12 @@ impl Teller {
             let message = match &record.content {
                 Content::Data(bytes) => {
                     self.hole_told = false;
+                    told.extend(self.time(record));
                     told.push(Told::Output { offset, bytes: bytes.clone() });
                     continue;
                 }
-                Content::Mark(payload) => of_mark(record, payload, client, types),
+                Content::Mark(payload) => of_mark(record, payload, client, types)
+                    .or_else(|| self.times.then(|| of_start(record, payload)).flatten()),
                 Content::Gap(_) if self.hole_told => None,
                 Content::Gap(bytes) => {
                     Some(StreamMessage::Hole(Hole { offset, code: Code::JournalFailed, lost_bytes: Some(*bytes) }))
@@ -50,9 +60,26 @@ impl Teller {
             };
             // A gap stands behind the mark that names it.
             self.hole_told = matches!((&record.content, &message), (Content::Mark(_), Some(StreamMessage::Hole(_))));
-            told.extend(message.map(|message| Told::Message(Box::new(message))));
+            if let Some(message) = message {
+                told.extend(self.time(record));
+                told.push(Told::Message(Box::new(message)));
+            }
         }
         told
+    }
+
+    fn time(&self, record: &Record) -> Option<Told> {
+        let time = Time { offset: ByteOffset(record.offset.0), at: record.time_us / 1_000 };
+        self.times.then(|| Told::Message(Box::new(StreamMessage::Time(time))))
+    }
+}
+
+/// The size with which a program starts: a recording has no other one to begin with.
+fn of_start(record: &Record, payload: &[u8]) -> Option<StreamMessage> {
+    let offset = ByteOffset(record.offset.0);
+    match Mark::read(record.tag, payload)?.kind {
+        MarkKind::Started { cols, rows, .. } => Some(StreamMessage::Resized(SizeChanged { offset, cols, rows })),
+        _ => None,
     }
 }
 

@@ -362,7 +362,7 @@ impl Viewer {
                 self.counts[1] += 1;
             }
             StreamEvent::Away => self.counts[2] += 1,
-            StreamEvent::InputApplied(_) | StreamEvent::Refused(_) => {}
+            StreamEvent::InputApplied(_) | StreamEvent::Refused(_) | StreamEvent::Time(_) => {}
             StreamEvent::Resized(_) | StreamEvent::Hole(_) | StreamEvent::Restored(_) | StreamEvent::Exited(_) => {
                 panic!("none of these was sent")
             }

@@ -552,6 +552,7 @@ impl Stream {
             | StreamEvent::Resized(_)
             | StreamEvent::OwnershipChanged(_)
             | StreamEvent::Refused(_)
+            | StreamEvent::Time(_)
             | StreamEvent::Away => {}
         }
     }

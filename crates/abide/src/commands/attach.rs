@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 
 use abide_terminal::client::WhenGone;
 use abide_terminal::protocol::{Attach, Create, List, Mode, Release, SessionRef, Take, WindowSize, WireError};
@@ -29,6 +30,7 @@ pub(crate) fn attach(global: &Global, args: args::Attach) -> Outcome {
         rows: size.rows,
         xpixel: size.xpixel,
         ypixel: size.ypixel,
+        agent: ssh_agent(),
         ..Attach::new(SessionRef::Id(record.id), mode)
     };
     let when_gone = if has_terminal() { WhenGone::Snapshot } else { WhenGone::Nearest };
@@ -107,6 +109,13 @@ fn take_over(context: &mut Context, record: &Record, size: WindowSize) -> Result
         Err(error) if error.code == Code::SessionExited => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// The socket of the user's ssh agent: after a reconnect over ssh it is another one.
+pub(super) fn ssh_agent() -> Option<PathBuf> {
+    let path = PathBuf::from(std::env::var_os("SSH_AUTH_SOCK")?);
+    // Messages are text.
+    (path.is_absolute() && path.to_str().is_some()).then_some(path)
 }
 
 /// What a window shows, and how.

@@ -54,9 +54,12 @@ pub(crate) fn restart(global: &Global, restart: args::Restart) -> Outcome {
     }
     let deadline = Instant::now() + global.timeout;
     loop {
-        let report = context.call(GetRecoveryReport {})?;
-        if report.daemon_epoch > before {
-            return told(global, report);
+        match context.call(GetRecoveryReport {}) {
+            Ok(report) if report.daemon_epoch > before => return told(global, report),
+            Ok(_) => {}
+            // Between two daemons of a service nobody listens.
+            Err(none) if none.code() == Code::DaemonUnreachable => context = Context::new(global, false)?,
+            Err(failure) => return Err(failure),
         }
         if Instant::now() >= deadline {
             return Err(Failure::timed_out());

@@ -1,15 +1,16 @@
 //! `abide logs`: what a session printed.
 
-use abide_terminal::client::{Stream, StreamEvent, WhenGone};
-use abide_terminal::protocol::{Attach, Mode, SessionRef, StartAt, WireError};
+use std::io::{self, Write as _};
+
+use abide_terminal::client::{StreamEvent, WhenGone};
+use abide_terminal::protocol::Attach;
 use abide_terminal::{ByteOffset, Record};
 
-use abide_wire::Code;
-
-use super::Outcome;
+use super::{Outcome, printed};
 use crate::args::{self, Global};
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::recording::{self, Lines};
 use crate::window::{self, Ending, Show, Source};
 
 /// The first piece from the end that is looked through for lines; doubled until it holds enough of them.
@@ -18,20 +19,14 @@ const TAIL_BYTES: u64 = 64 * 1024;
 pub(crate) fn logs(global: &Global, logs: &args::Logs) -> Outcome {
     let mut context = Context::new(global, true)?;
     let record = context.named_or_only(logs.name.as_ref())?;
-    let from = match (logs.from, logs.tail) {
-        (Some(offset), _) if offset > record.end_offset.0 => {
-            let error = WireError::new(Code::OffsetAhead, format!("its output ends at {}", record.end_offset));
-            return Err(Failure::new(error).about(record.name));
-        }
-        (Some(offset), _) => ByteOffset(offset),
-        (None, Some(lines)) => tail_begin(&context, &record, lines)?,
-        (None, None) => record.base_offset,
+    let from = match logs.tail {
+        Some(lines) => tail_begin(&context, &record, lines)?,
+        None => recording::begin(&record, logs.from)?,
     };
-    let attach = Attach {
-        from: StartAt::Offset { offset: from, epoch: None },
-        until: (!logs.follow).then_some(record.end_offset),
-        ..Attach::new(SessionRef::Id(record.id), Mode::Observer)
-    };
+    let attach = recording::range(&record, from, (!logs.follow).then_some(record.end_offset));
+    if logs.plain {
+        return plain(&context, &record, attach);
+    }
     let shown = window::show(Show {
         address: context.address(),
         identity: context.identity()?,
@@ -45,6 +40,16 @@ pub(crate) fn logs(global: &Global, logs: &args::Logs) -> Outcome {
         Ending::Left { .. } | Ending::Exited(_) | Ending::Finished(_) => Ok(0),
         Ending::Failed(error) => Err(Failure::new(error).about(record.name)),
     }
+}
+
+fn plain(context: &Context, record: &Record, attach: Attach) -> Outcome {
+    let mut out = io::stdout().lock();
+    let mut lines = Lines::default();
+    recording::read(context, record, attach, |event| match event {
+        StreamEvent::Output { bytes, .. } => lines.write(bytes, &mut out).and_then(|()| out.flush()),
+        _ => Ok(()),
+    })?;
+    printed(lines.finish(&mut out))
 }
 
 /// Where the last `lines` lines begin: read ever farther back from the end.
@@ -71,26 +76,15 @@ fn begin_of_last_lines(text: &[u8], lines: u64) -> Option<usize> {
 }
 
 fn read(context: &Context, record: &Record, from: u64, until: u64) -> Result<Vec<u8>, Failure> {
-    let attach = Attach {
-        from: StartAt::Offset { offset: ByteOffset(from), epoch: None },
-        until: Some(ByteOffset(until)),
-        ..Attach::new(SessionRef::Id(record.id), Mode::Observer)
-    };
-    let (identity, address) = (context.identity()?, context.address());
-    context.block_on(async {
-        let mut stream = Stream::new(identity, address, attach, WhenGone::Nearest);
-        let mut bytes = Vec::new();
-        loop {
-            match stream.next().await {
-                Ok(StreamEvent::Output { bytes: piece, .. }) => bytes.extend_from_slice(&piece),
-                Ok(_) => {}
-                Err(abide_terminal::client::StreamEnd::Finished(_)) => return Ok(bytes),
-                Err(abide_terminal::client::StreamEnd::Failed(error)) => {
-                    return Err(Failure::new(error).about(&*record.name));
-                }
-            }
+    let attach = recording::range(record, ByteOffset(from), Some(ByteOffset(until)));
+    let mut read = Vec::new();
+    recording::read(context, record, attach, |event| {
+        if let StreamEvent::Output { bytes, .. } = event {
+            read.extend_from_slice(bytes);
         }
-    })
+        Ok(())
+    })?;
+    Ok(read)
 }
 
 #[cfg(test)]

@@ -40,6 +40,7 @@ pub(crate) fn run(global: &Global, run: args::Run) -> Outcome {
         rows: size.rows,
         xpixel: size.xpixel,
         ypixel: size.ypixel,
+        agent: attach::ssh_agent(),
         ..Attach::new(SessionRef::Id(record.id), Mode::Owner)
     };
     let when_gone = if interactive { WhenGone::Snapshot } else { WhenGone::Nearest };

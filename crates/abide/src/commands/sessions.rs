@@ -6,12 +6,10 @@ use std::io::{self, Write as _};
 use abide_terminal::State;
 use abide_terminal::protocol::{Inspect, List, Name, Remove, Rename, SessionRef};
 use abide_wire::Code;
-use clap::CommandFactory as _;
 
 use super::{Outcome, printed};
-use crate::args::{self, Cli, Global};
+use crate::args::{self, Global};
 use crate::context::Context;
-use crate::failure::Failure;
 use crate::format::{self, Format};
 
 /// States of a session that has not ended for good.
@@ -80,10 +78,4 @@ pub(crate) fn rm(global: &Global, rm: &args::Rm) -> Outcome {
         }
     }
     Ok(0)
-}
-
-pub(crate) fn completions(shell: clap_complete::Shell) -> Outcome {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "abide", &mut script);
-    printed(io::stdout().write_all(&script)).map_err(|failure: Failure| failure.about("completions"))
 }

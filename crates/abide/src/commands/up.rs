@@ -22,8 +22,9 @@ use serde_json::json;
 use super::Outcome;
 use crate::args::{self, Global};
 use crate::configuration;
-use crate::context::{start_daemon, state_dir};
+use crate::context::{READY_WITHIN, start_daemon, state_dir};
 use crate::failure::Failure;
+use crate::service;
 
 /// How long a daemon may stay silent before another one is started, and that one gives up.
 const SILENT_TIME: Duration = Duration::from_secs(5);
@@ -71,6 +72,9 @@ pub(crate) fn up(global: &Global, up: &args::Up) -> Outcome {
     let inherited = daemon.inherited().clone();
     let end = daemon.run(|epoch| {
         let line = json!({"ready": true, "pid": std::process::id(), "daemon_epoch": epoch, "socket": socket});
+        if let Err(error) = service::notify_ready() {
+            let _ = writeln!(io::stderr(), "abide: the service manager cannot be told: {error}");
+        }
         // Whoever started it may have gone.
         let _ = writeln!(io::stdout(), "{line}");
     });
@@ -85,6 +89,17 @@ fn background(state: &Path, options: &Options) -> Outcome {
     let socket = state.join(&options.terminal.socket_dir).join(SOCKET);
     if answers(&socket, ANSWER_TIME) {
         return already(&socket);
+    }
+    if service::starts() {
+        // What starts a service returns when it serves; which directories it uses is its own business.
+        match service::ask("systemctl", &["--user", "start", service::UNIT]) {
+            Ok(()) if answers(&socket, READY_WITHIN) => {
+                let line = json!({"ready": true, "unit": service::UNIT, "socket": socket});
+                return super::printed(writeln!(io::stdout(), "{line}"));
+            }
+            Ok(()) => {}
+            Err(error) => drop(writeln!(io::stderr(), "abide: {error}; the daemon is started without it")),
+        }
     }
     let line = start_daemon(state).map_err(|error| Failure::system("the daemon", &error))?;
     super::printed(write!(io::stdout(), "{line}"))

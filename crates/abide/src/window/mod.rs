@@ -9,6 +9,7 @@
 
 mod keys;
 mod modes;
+mod player;
 mod queries;
 mod socket;
 mod sys;
@@ -31,6 +32,7 @@ use rustix::io::Errno;
 
 use keys::Keys;
 use modes::Modes;
+pub(crate) use player::Player;
 use queries::Queries;
 use socket::{Received, Socket};
 use sys::{Signal, Signals};
@@ -463,6 +465,7 @@ impl<'a> Window<'a> {
             StreamEvent::Skipped { .. }
             | StreamEvent::TakenBack { .. }
             | StreamEvent::Resized(_)
+            | StreamEvent::Time(_)
             | StreamEvent::InputApplied(_)
             | StreamEvent::Away => {}
         }

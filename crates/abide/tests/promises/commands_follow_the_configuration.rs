@@ -62,6 +62,36 @@ fn a_file_that_is_named_takes_the_place_of_the_usual_one() {
 }
 
 #[test]
+fn what_is_in_force_is_shown_with_where_it_comes_from() {
+    let place = Place::new().with("ABIDE_TERMINAL_MODELS_MAX", "7");
+    place.configure("[terminal]\nsocket_dir = 'sockets'\njournal.sync = 'os'\n");
+    let shown = place.ok(&["config", "show", "--origin"]);
+    let file = place.state().parent().unwrap().parent().unwrap().join("config/abide/abide.toml");
+    for line in [
+        &format!("socket_dir = 'sockets'  # {}", file.display()),
+        "models_max = 7  # ABIDE_TERMINAL_MODELS_MAX",
+        "ring_bytes = 262144  # default",
+        "# shell =  # default",
+        "[journal]",
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "{line}: {shown}");
+    }
+    // It is a configuration that says the same.
+    fs::write(place.work().join("shown.toml"), &shown).unwrap();
+    let plain = place.ok(&["config", "show"]);
+    assert_eq!(place.ok(&["--config", "shown.toml", "config", "show"]), plain);
+    assert!(!plain.contains("default"), "{plain}");
+
+    let objects: Vec<serde_json::Value> =
+        serde_json::from_str(&place.ok(&["config", "show", "--origin", "-o", "json"])).unwrap();
+    let models = objects.iter().find(|object| object["key"] == "terminal.models_max").unwrap();
+    assert_eq!((models["value"].as_str(), models["origin"].as_str()), (Some("7"), Some("ABIDE_TERMINAL_MODELS_MAX")));
+    assert!(models["about"].as_str().unwrap().starts_with("Screen models"), "{models}");
+    assert_eq!(place.ok(&["config", "show", "-o", "jsonl"]).lines().count(), objects.len());
+    assert!(!place.state().exists(), "no daemon was started");
+}
+
+#[test]
 fn variables_that_are_no_text_are_left_out_and_named() {
     let place = Place::new();
     let run = |args: &[&str]| {

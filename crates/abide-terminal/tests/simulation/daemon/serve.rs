@@ -381,7 +381,7 @@ impl Daemon {
                 send(machine, wire, &StreamMessage::Attached(attached));
                 if let Some(entry) = self.entries.get_mut(&session) {
                     let log = entry.log.clone().unwrap();
-                    let teller = stream::Teller::default();
+                    let teller = stream::Teller::new(attach.times);
                     entry.viewers.insert(stream_id, Viewer { wire, client, log, cursor, epoch, teller, done: false });
                 }
             }
