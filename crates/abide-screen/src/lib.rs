@@ -46,7 +46,7 @@ mod size;
 mod snapshot;
 mod text;
 
-pub use model::{Failed, Model, Snapshot};
+pub use model::{Answer, Failed, Model, Snapshot};
 
 pub use queries::QueryFilter;
 pub use seam::seam;
