@@ -173,6 +173,8 @@ impl ControlLink {
                 let change = self.connection.end(WireError::new(code, "the daemon closed the connection"));
                 self.apply(now, change, out);
             }
+            // A client of requests alone has no queue to speak of: it drains what it asked for.
+            Ok(ControlMessage::BackpressureWarning(_)) => {}
             Err(_) => self.broken(now, out),
         }
     }

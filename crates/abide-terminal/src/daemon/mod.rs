@@ -18,6 +18,7 @@ mod effects;
 mod fail_point;
 mod faulty_disk;
 mod hub;
+mod levels;
 mod link;
 mod model;
 mod orphans;

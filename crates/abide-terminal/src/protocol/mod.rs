@@ -24,11 +24,11 @@ mod strict;
 pub use crate::kill::Signal;
 pub use answer::{
     Answer, ControlEvent, ControlMessage, Created, EntryOutcome, Inspected, Killed, Listed, Lost, Nothing, Recovered,
-    RecoveryReport, Released, ReportEntry, Resized, StreamInfo, TakenOver, UpgradeFailure,
+    RecoveryReport, Released, ReportEntry, Resized, StreamInfo, TakenOver, UpgradeFailure, Written,
 };
 pub use control::{
     ControlRequest, Create, GetRecoveryReport, Inspect, Kill, List, Recover, Release, Remove, Request, Resize,
-    RestartWith, SendSignal, Shutdown, ShutdownMode, Take, Target,
+    RestartWith, SendSignal, Shutdown, ShutdownMode, Take, Target, Write,
 };
 pub use error::{ErrorMessage, WireError};
 pub use fields::{Key, Name, SessionRef};
@@ -36,6 +36,6 @@ pub use frame::{Decoder, Frame, input_frame, message_frame, output_header, snaps
 pub use hello::{ClientInfo, Hello, HelloOk, Limits, Role};
 pub use read::{Refusal, read_control, read_hello, read_stream};
 pub use stream::{
-    Attach, Attached, Detached, ExitTold, Former, Hole, InputApplied, Mode, OnLag, OwnershipChanged, Restored,
-    SizeChanged, StartAt, StreamMessage, StreamRequest, WindowSize,
+    Ack, Attach, Attached, BackpressureWarning, Detached, ExitTold, Former, Hole, InputApplied, Lagged, Layer, Mode,
+    OnLag, OwnershipChanged, Restored, SizeChanged, StartAt, StreamMessage, StreamRequest, WindowSize,
 };

@@ -2,9 +2,11 @@
 //! and no clock; the log is the queue.
 
 mod begin;
+mod credit;
 mod next;
 mod tell;
 
 pub use begin::start_at;
-pub use next::{Seen, Step, end_at, next, written};
+pub use credit::Credit;
+pub use next::{Lag, Seen, Step, end_at, next, written};
 pub use tell::{Teller, Told};

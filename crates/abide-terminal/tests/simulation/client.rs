@@ -551,6 +551,7 @@ impl Stream {
             | StreamEvent::OwnershipChanged(_)
             | StreamEvent::Refused(_)
             | StreamEvent::Away => {}
+            StreamEvent::Lagged(_) | StreamEvent::Backpressure(_) => panic!("streams follow here"),
         }
     }
 
