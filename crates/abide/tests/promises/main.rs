@@ -8,6 +8,7 @@
 
 mod harness;
 
+mod a_burst_is_followed_over_every_attach;
 mod a_crash_changes_nothing;
 mod a_daemon_killed_under_a_window_is_not_noticed;
 mod a_failed_sync_is_a_pause;
@@ -22,15 +23,18 @@ mod a_program_without_a_record_becomes_a_session;
 mod a_query_is_answered_at_most_once;
 mod a_restart_is_a_pause;
 mod a_session_survives_its_daemon;
+mod a_slow_viewer_costs_its_own_place;
 mod a_wish_that_cannot_be_met_leaves_nothing;
 mod commands_answer_as_documented;
 mod commands_follow_the_configuration;
 mod damage_is_named_or_refused;
+mod each_role_has_its_rights;
 mod every_code_that_can_be_met_is_met;
 mod keystrokes_arrive_once;
 mod one_daemon_serves;
 mod one_types_and_others_look_on;
 mod secrets_and_planted_links;
+mod sixteen_clients_race_for_a_session;
 mod the_journal_is_looked_at_without_a_daemon;
 mod the_terminal_is_put_back;
 mod wrong_input_touches_nobody_else;
