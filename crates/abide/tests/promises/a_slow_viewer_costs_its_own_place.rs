@@ -99,7 +99,8 @@ struct Got {
 fn read_on(peer: &mut Peer, numbers: &Numbers, is_told: bool) -> Got {
     let mut got = Got::default();
     let is_normal = |got: &Got| got.warnings.last().is_none_or(|warning| warning["level"] == "normal");
-    while got.next < numbers.len() || (is_told && !is_normal(&got)) {
+    let mut snapshot_bytes = 0;
+    while got.next < numbers.len() || got.snapshot.len() < snapshot_bytes || (is_told && !is_normal(&got)) {
         let Some(frame) = peer.frame() else { break };
         match frame.kind {
             2 => {
@@ -125,6 +126,7 @@ fn read_on(peer: &mut Peer, numbers: &Numbers, is_told: bool) -> Got {
                         assert_eq!(from, got.next, "it names what it skips");
                         got.skipped += to - from;
                         got.next = to;
+                        snapshot_bytes = usize::try_from(message["snapshot_bytes"].as_u64().unwrap()).unwrap();
                         got.snapshot.clear();
                         got.rest.clear();
                         got.lagged.push(message);
