@@ -13,6 +13,11 @@ impl Answers {
         std::mem::take(&mut self.0)
     }
 
+    /// Bytes of answers that nobody took.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// DA1: a VT220 with colours.
     pub(crate) fn device_attributes(&mut self) {
         self.say(format_args!("\x1b[?62;22c"));

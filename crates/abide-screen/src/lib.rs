@@ -47,7 +47,7 @@ mod size;
 mod snapshot;
 mod text;
 
-pub use model::{Failed, Model, Snapshot};
+pub use model::{Answer, Failed, Model, Snapshot};
 
 pub use plain::{Piece, Plain};
 pub use queries::QueryFilter;

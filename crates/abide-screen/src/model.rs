@@ -35,12 +35,26 @@ pub struct Snapshot {
 #[error("the screen engine failed on this output")]
 pub struct Failed;
 
+/// What a terminal answers to a query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// How many bytes were fed behind the query.
+    pub back: u64,
+    /// The answer.
+    pub bytes: Vec<u8>,
+}
+
 /// What a program's output has made of a terminal's screen.
 pub struct Model {
     engine: Engine,
     processor: Processor<Unsynchronized>,
     scanner: Scanner,
     current_dir: Option<CurrentDir>,
+    /// Bytes that were fed, and how many of them are in tokens that were applied.
+    fed: u64,
+    applied: u64,
+    /// Where the queries end that were answered: bytes applied by then, and bytes of answers.
+    answered: Vec<(u64, usize)>,
     failed: bool,
     #[cfg(debug_assertions)]
     fails_on: Option<Vec<u8>>,
@@ -75,6 +89,9 @@ impl Model {
             processor: Processor::new(),
             scanner: Scanner::new(),
             current_dir: None,
+            fed: 0,
+            applied: 0,
+            answered: Vec::new(),
             failed: false,
             #[cfg(debug_assertions)]
             fails_on: None,
@@ -87,12 +104,19 @@ impl Model {
         self.guarded(|model| {
             #[cfg(debug_assertions)]
             let fails_on = model.fails_on.clone();
-            let Self { engine, processor, scanner, current_dir, .. } = model;
+            let Self { engine, processor, scanner, current_dir, applied, answered, .. } = model;
             scanner.scan(bytes, &mut |token| {
                 #[cfg(debug_assertions)]
                 fail(fails_on.as_deref(), &token);
+                let before = engine.answers.len();
                 apply(engine, processor, current_dir, &token);
+                *applied += token.len();
+                let after = engine.answers.len();
+                if after > before {
+                    answered.push((*applied, after));
+                }
             });
+            model.fed += bytes.len() as u64;
         })
     }
 
@@ -148,7 +172,21 @@ impl Model {
     /// What a terminal would have answered to the queries in the output fed since the last call. The caller passes it
     /// to the program or drops it; answers beyond 4 KiB are dropped here.
     pub fn take_answers(&mut self) -> Vec<u8> {
+        self.answered.clear();
         self.engine.answers.take()
+    }
+
+    /// The same one by one, each with the place of its query.
+    pub fn take_answers_placed(&mut self) -> Vec<Answer> {
+        let mut rest = self.engine.answers.take();
+        let mut placed = Vec::with_capacity(self.answered.len());
+        let mut begin = 0;
+        for (applied, end) in self.answered.drain(..) {
+            let behind = rest.split_off(end - begin);
+            placed.push(Answer { back: self.fed - applied, bytes: std::mem::replace(&mut rest, behind) });
+            begin = end;
+        }
+        placed
     }
 
     /// The title that the program gave to its window, if any.

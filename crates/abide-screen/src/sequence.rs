@@ -52,6 +52,22 @@ pub(crate) enum Token<'a> {
     LongEnd,
 }
 
+impl Token<'_> {
+    /// How many bytes of output it stands for: over all tokens each byte is counted once.
+    pub(crate) fn len(&self) -> u64 {
+        match self {
+            Self::Text(bytes)
+            | Self::Broken(bytes)
+            | Self::Sequence(_, bytes)
+            | Self::Cancelled(bytes)
+            | Self::Long(_, bytes)
+            | Self::LongPart(bytes) => bytes.len() as u64,
+            // Its byte comes again within the sequence; the end of a long one has none.
+            Self::Control(_) | Self::LongEnd => 0,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Ground,

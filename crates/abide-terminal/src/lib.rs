@@ -13,6 +13,7 @@ pub mod dirs;
 mod ids;
 pub mod intake;
 pub mod kill;
+pub mod level;
 pub mod lock;
 pub mod names;
 pub mod options;

@@ -107,6 +107,15 @@ impl WireError {
         Self::new(Code::InputQueueFull, "the program has not read the input before this").with("input_offset", offset.0)
     }
 
+    pub(crate) fn input_untold() -> Self {
+        Self::new(Code::OutcomeUnknown, "another client typed since; how much of this reached the program was not told")
+    }
+
+    pub(crate) fn input_on_stream(record: &Record) -> Self {
+        let text = format!("a stream of its owner types into session {}; say at which input_offset", record.name);
+        Self::new(Code::InputOnStream, text)
+    }
+
     pub(crate) fn offset_trimmed(base: ByteOffset) -> Self {
         Self::new(Code::OffsetTrimmed, format!("output is kept from offset {base} on")).with("base_offset", base.0)
     }

@@ -76,6 +76,9 @@ pub(crate) enum Command {
     /// Print the text of a session's screen
     #[command(after_help = "Example: abide screen build --scrollback 100")]
     Screen(Screen),
+    /// Type into a session; prints the offset behind which its answer stands
+    #[command(after_help = "Example: abide send build 'make test' --enter")]
+    Send(Send),
     /// Wait until a session has ended, is silent, or printed something; exit status 5 if that does not come
     #[command(after_help = "Example: abide wait build --match '^error' --timeout 10m")]
     Wait(Wait),
@@ -404,6 +407,21 @@ pub(crate) struct Screen {
     /// Print the text with size, cursor and offset, as JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Send {
+    /// Its name or id
+    pub(crate) name: SessionRef,
+    /// What is typed; - for what standard input brings
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) text: String,
+    /// Press Enter behind it
+    #[arg(long)]
+    pub(crate) enter: bool,
+    /// Take the session from whoever owns it, and give it back
+    #[arg(long)]
+    pub(crate) take: bool,
 }
 
 #[derive(Debug, Args)]

@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         Some(Command::Rm(rm)) => commands::rm(&global, &rm),
         Some(Command::Inspect(inspect)) => commands::inspect(&global, &inspect),
         Some(Command::Screen(screen)) => commands::screen(&global, &screen),
+        Some(Command::Send(send)) => commands::send(&global, &send),
         Some(Command::Wait(wait)) => commands::wait(&global, wait),
         Some(Command::Events(events)) => commands::events(&global, &events),
         Some(Command::Rename { session, name }) => commands::rename(&global, session, name),

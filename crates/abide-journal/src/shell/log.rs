@@ -433,6 +433,11 @@ impl Log {
         Ok(info(&view))
     }
 
+    /// The place of the first record that is kept, from memory.
+    pub fn base(&self) -> Result<Place, Error> {
+        Ok(self.reader()?.view.base)
+    }
+
     /// Other limits for what is kept. Durable when answered.
     pub fn set_retention(&self, retention: Retention) -> Ticket<()> {
         match self.reader() {

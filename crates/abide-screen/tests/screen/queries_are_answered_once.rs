@@ -96,3 +96,26 @@ fn a_program_that_only_asks_is_not_answered_without_end() {
     assert_eq!(answers.len() % b"\x1b[1;1R".len(), 0, "answers are whole");
     assert!((4_000..=4_096).contains(&answers.len()), "{} bytes", answers.len());
 }
+
+#[test]
+fn each_with_the_place_of_its_query() {
+    let output = "ab\u{1b}[cxyz\u{1b}[6né\u{1b}]0;title\u{7}\u{1b}[?25$p\u{18}\u{1b}[5n tail".as_bytes();
+    let ends = [&b"[c"[..], b"[6n", b"$p", b"[5n"].map(|end| {
+        let at = output.windows(end.len()).position(|window| window == end).unwrap();
+        (at + end.len()) as u64
+    });
+    for step in 1..=output.len() {
+        let mut model = Model::new(Size { cols: 80, rows: 24 }, 0);
+        let (mut fed, mut places, mut answers) = (0, Vec::new(), Vec::new());
+        for part in output.chunks(step) {
+            model.feed(part).unwrap();
+            fed += part.len() as u64;
+            for answer in model.take_answers_placed() {
+                places.push(fed - answer.back);
+                answers.push(answer.bytes);
+            }
+        }
+        assert_eq!(places, ends, "split at each {step}");
+        assert_eq!(answers, [&b"\x1b[?62;22c"[..], b"\x1b[1;6R", b"\x1b[?25;1$y", b"\x1b[0n"]);
+    }
+}

@@ -178,6 +178,8 @@ impl ControlLink {
                 self.apply(now, change, out);
             }
             Ok(ControlMessage::Event(event)) => out.push(ControlOutput::Event(event)),
+            // A client of requests alone has no queue to speak of: it drains what it asked for.
+            Ok(ControlMessage::BackpressureWarning(_)) => {}
             Err(_) => self.broken(now, out),
         }
     }

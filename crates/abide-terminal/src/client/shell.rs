@@ -8,7 +8,7 @@ use super::connection::{Identity, Instant};
 use super::control::{CallId, ControlInput, ControlLink, ControlOutput};
 use super::socket::{Address, Event, Socket};
 use super::stream::{StreamEnd, StreamEvent, StreamInput, StreamLink, StreamOutput, WhenGone};
-use crate::ids::EventNumber;
+use crate::ids::{ByteOffset, EventNumber};
 use crate::protocol::{
     Attach, ControlEvent, ControlRequest, Happened, Request, Subscribe, Subscribed, WindowSize, WireError,
 };
@@ -247,6 +247,11 @@ impl Stream {
     /// Tells the window's size.
     pub fn resize(&mut self, size: WindowSize) {
         self.handle(StreamInput::Resize(size));
+    }
+
+    /// Tells that output below this offset was processed: a stream with `window_bytes` goes on.
+    pub fn ack(&mut self, offset: ByteOffset) {
+        self.handle(StreamInput::Ack(offset));
     }
 
     /// Asks to leave; events that are under way still come, then the end.

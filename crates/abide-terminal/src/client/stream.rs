@@ -7,8 +7,9 @@ use super::connection::{Change, Connection, Dial, Identity, Instant};
 use super::input::Window;
 use crate::ids::{ByteOffset, Incarnation, InputOffset, OwnerEpoch};
 use crate::protocol::{
-    Attach, Attached, Detached, ErrorMessage, ExitTold, Frame, Hole, InputApplied, Mode, OwnershipChanged, Restored,
-    Role, SessionRef, SizeChanged, StartAt, StreamMessage, StreamRequest, Time, WindowSize, WireError, input_frame,
+    Ack, Attach, Attached, BackpressureWarning, Detached, ErrorMessage, ExitTold, Frame, Hole, InputApplied, Lagged,
+    Mode, OnLag, OwnershipChanged, Restored, Role, SessionRef, SizeChanged, StartAt, StreamMessage, StreamRequest,
+    Time, WindowSize, WireError, input_frame,
 };
 
 /// Pause before a refused attach is repeated whose cause passes by itself.
@@ -29,6 +30,8 @@ pub enum StreamInput {
     Closed,
     /// The window has this size now.
     Resize(WindowSize),
+    /// Output below this was processed: for streams with `window_bytes`.
+    Ack(ByteOffset),
     /// The next attach asks for a snapshot: what is on the screen cannot be trusted.
     Redraw,
     /// The caller wants to leave.
@@ -61,7 +64,7 @@ pub enum StreamEvent {
     Snapshot {
         /// The piece.
         bytes: Bytes,
-        /// Whether it is the last one; output follows from `Attached.offset` on.
+        /// Whether it is the last one; output follows from `Attached.offset`, or `Lagged.to`, on.
         is_last: bool,
     },
     /// Bytes of the program.
@@ -92,6 +95,11 @@ pub enum StreamEvent {
     Hole(Hole),
     /// When what comes next was written; of streams that asked for it.
     Time(Time),
+    /// The stream was too far behind: everything up to `to` is skipped, the pieces of a snapshot follow, then output from
+    /// there. What the session is now stands in it too. Boxed: it is rare and large.
+    Lagged(Box<Lagged>),
+    /// The level of a queue on the way has changed.
+    Backpressure(BackpressureWarning),
     /// Output that is not kept any more: the stream goes on at `to`, or with a snapshot.
     Skipped {
         /// Where the stream stood.
@@ -117,7 +125,8 @@ pub enum StreamEvent {
 /// Why a stream is over.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StreamEnd {
-    /// As the caller or the session wanted: `DETACHED`, `END_REACHED`, `SESSION_EXITED`, `SESSION_GONE`, `REPLACED`.
+    /// As the caller or the session wanted: `DETACHED`, `END_REACHED`, `SESSION_EXITED`, `SESSION_GONE`, `REPLACED`; of one
+    /// that asked for `disconnect`, `SLOW_SUBSCRIBER`.
     Finished(Code),
     /// A refusal that waiting does not mend.
     Failed(WireError),
@@ -207,6 +216,11 @@ impl StreamLink {
         self.attach.mode
     }
 
+    /// Offset of the next byte of output; `None` until it is known.
+    pub fn offset(&self) -> Option<ByteOffset> {
+        self.next
+    }
+
     /// How many bytes of input can be accepted now: none for an observer, or before the stream first stands.
     pub fn input_room(&self) -> usize {
         if self.leaving { 0 } else { self.input.as_ref().map_or(0, Window::room) }
@@ -238,6 +252,11 @@ impl StreamLink {
             StreamInput::Frame(frame) => self.frame(now, frame, out),
             StreamInput::Closed => self.broken(now, out),
             StreamInput::Resize(size) => self.resize(size, out),
+            StreamInput::Ack(offset) => {
+                if self.phase == Phase::Standing {
+                    send(&StreamRequest::Ack(Ack { offset }), out);
+                }
+            }
             StreamInput::Redraw => self.draw_anew(),
             StreamInput::Detach => self.detach(out),
             StreamInput::Timeout => self.timeout(now, out),
@@ -335,6 +354,10 @@ impl StreamLink {
             StreamMessage::Resized(size) => out.push(StreamOutput::Yield(StreamEvent::Resized(size))),
             StreamMessage::OwnershipChanged(change) => self.owner_changed(change, out),
             StreamMessage::InputApplied(applied) => self.input_applied(applied, out),
+            StreamMessage::Lagged(lagged) => self.lagged(now, lagged, out),
+            StreamMessage::BackpressureWarning(warning) => {
+                out.push(StreamOutput::Yield(StreamEvent::Backpressure(warning)));
+            }
             StreamMessage::Restored(restored) => {
                 self.incarnation = self.incarnation.max(restored.incarnation);
                 out.push(StreamOutput::Yield(StreamEvent::Restored(restored)));
@@ -407,14 +430,33 @@ impl StreamLink {
         self.input = is_owner.then(|| Window::new(epoch, self.incarnation, applied, self.window_bytes));
     }
 
-    fn owner_changed(&mut self, mut change: OwnershipChanged, out: &mut Vec<StreamOutput>) {
-        if change.owner_epoch > self.owner_epoch {
-            self.owner_epoch = change.owner_epoch;
-            self.attach.mode = change.mode;
+    /// A part of the output is skipped, with the marks in it: what they told stands in the message.
+    fn lagged(&mut self, now: Instant, lagged: Lagged, out: &mut Vec<StreamOutput>) {
+        if self.phase != Phase::Standing || self.snapshot_left > 0 || self.next != Some(lagged.from) {
+            return self.broken(now, out);
+        }
+        self.next = Some(lagged.to);
+        self.snapshot_left = lagged.snapshot_bytes;
+        // If the connection is lost before the picture is whole, another one is asked for.
+        self.attach.from = StartAt::Snapshot;
+        self.incarnation = self.incarnation.max(lagged.incarnation);
+        self.own_from(lagged.owner_epoch, lagged.mode, out);
+        out.push(StreamOutput::Yield(StreamEvent::Lagged(Box::new(lagged))));
+    }
+
+    /// From now on an epoch of ownership counts, if it is newer than the one that did.
+    fn own_from(&mut self, owner_epoch: OwnerEpoch, mode: Mode, out: &mut Vec<StreamOutput>) {
+        if owner_epoch > self.owner_epoch {
+            self.owner_epoch = owner_epoch;
+            self.attach.mode = mode;
             // The final count comes before this message; without it nobody can tell.
             self.settle(None, out);
-            self.own(change.mode == Mode::Owner, change.owner_epoch, InputOffset(0));
+            self.own(mode == Mode::Owner, owner_epoch, InputOffset(0));
         }
+    }
+
+    fn owner_changed(&mut self, mut change: OwnershipChanged, out: &mut Vec<StreamOutput>) {
+        self.own_from(change.owner_epoch, change.mode, out);
         // What is past changes nothing of what this stream may do now.
         change.mode = self.attach.mode;
         out.push(StreamOutput::Yield(StreamEvent::OwnershipChanged(change)));
@@ -543,7 +585,8 @@ impl StreamLink {
                     self.move_to(to);
                 }
             }
-            Code::SlowSubscriber => {}
+            // Whoever asked for this end decides what follows.
+            Code::SlowSubscriber if self.attach.on_lag != OnLag::Disconnect => {}
             code => return self.finish(code, out),
         }
         self.broken(now, out);

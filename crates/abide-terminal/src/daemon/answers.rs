@@ -18,12 +18,25 @@ pub(super) struct Answers {
     taken: ByteOffset,
     /// Changes ahead of that: from this offset on, the model answers or does not.
     changes: VecDeque<(ByteOffset, bool)>,
+    /// Answers to queries that the owner's terminal is to answer, each with the offset behind its query: its stream may
+    /// skip them. The newest, [`KEPT_BYTES_MAX`] at most.
+    kept: VecDeque<(ByteOffset, Vec<u8>)>,
+    kept_bytes: usize,
 }
+
+/// Most bytes of answers that are kept: as many as a holder takes at once.
+const KEPT_BYTES_MAX: usize = 4 << 10;
 
 impl Answers {
     /// What was journalled before counts as answered; from here on the model answers.
     pub(super) fn from(end: ByteOffset) -> Self {
-        Self { model: false, taken: ByteOffset(0), changes: VecDeque::from([(end, true)]) }
+        Self {
+            model: false,
+            taken: ByteOffset(0),
+            changes: VecDeque::from([(end, true)]),
+            kept: VecDeque::new(),
+            kept_bytes: 0,
+        }
     }
 
     /// An owner's terminal came (false) or the last one went (true), with the log's end where it is now. The boundary:
@@ -59,6 +72,43 @@ impl Answers {
     }
 }
 
+impl Answers {
+    /// The model would have answered a query that ends at `behind`, and left it to the owner's terminal.
+    pub(super) fn keep(&mut self, behind: ByteOffset, answer: Vec<u8>) {
+        self.kept_bytes += answer.len();
+        self.kept.push_back((behind, answer));
+        while self.kept_bytes > KEPT_BYTES_MAX {
+            self.drop_oldest();
+        }
+    }
+
+    /// The answers to queries that the stream of the owner's terminal skips from here to there; each once. What lies before
+    /// was seen by it.
+    pub(super) fn take_kept(&mut self, from: ByteOffset, to: ByteOffset) -> Vec<u8> {
+        self.forget_kept(from);
+        let mut answers = Vec::new();
+        while self.kept.front().is_some_and(|(behind, _)| *behind <= to)
+            && let Some((_, answer)) = self.drop_oldest()
+        {
+            answers.extend(answer);
+        }
+        answers
+    }
+
+    /// Queries that end at or below this are not skipped by anybody any more.
+    pub(super) fn forget_kept(&mut self, below: ByteOffset) {
+        while self.kept.front().is_some_and(|(behind, _)| *behind <= below) {
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) -> Option<(ByteOffset, Vec<u8>)> {
+        let oldest = self.kept.pop_front()?;
+        self.kept_bytes -= oldest.1.len();
+        Some(oldest)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,5 +128,22 @@ mod tests {
         assert_eq!(take(&mut answers, 260, 300), (300, true));
         assert_eq!(take(&mut answers, 250, 400), (300, false), "a model that was built again");
         assert_eq!(take(&mut answers, 300, 400), (400, true));
+    }
+
+    #[test]
+    fn what_a_terminal_skips_is_answered_once() {
+        let mut answers = Answers::from(ByteOffset(0));
+        for behind in [10_u8, 20, 30, 40] {
+            answers.keep(ByteOffset(behind.into()), vec![behind]);
+        }
+        assert_eq!(answers.take_kept(ByteOffset(10), ByteOffset(30)), [20, 30], "what ends in what it saw is its own");
+        assert!(answers.take_kept(ByteOffset(10), ByteOffset(30)).is_empty());
+        answers.forget_kept(ByteOffset(40));
+        assert!(answers.take_kept(ByteOffset(30), ByteOffset(99)).is_empty());
+        for behind in 0..9_u8 {
+            answers.keep(ByteOffset(100 + u64::from(behind)), vec![behind; 1 << 10]);
+        }
+        let kept = answers.take_kept(ByteOffset(0), ByteOffset(999));
+        assert_eq!((kept.len(), kept.first(), kept.last()), (4 << 10, Some(&5), Some(&8)), "the newest");
     }
 }

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{Notify, futures::Notified};
 
+use super::levels::Meter;
+
 /// The queue of one client, as a count. Its connections share it.
 #[derive(Debug)]
 pub(super) struct ClientQueue {
@@ -11,29 +13,39 @@ pub(super) struct ClientQueue {
     bytes_max: usize,
     /// It has shrunk to where its streams go on.
     room: Notify,
+    /// How full it is; none where there is nobody to be told.
+    meter: Option<Meter>,
 }
 
 impl ClientQueue {
-    pub(super) fn new(bytes_max: usize) -> Self {
-        Self { bytes: AtomicUsize::new(0), bytes_max, room: Notify::new() }
+    pub(super) fn new(bytes_max: usize, meter: Option<Meter>) -> Self {
+        Self { bytes: AtomicUsize::new(0), bytes_max, room: Notify::new(), meter }
     }
 
     /// So many bytes more wait.
     pub(super) fn add(&self, bytes: usize) {
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.measure(before + bytes);
+    }
+
+    fn measure(&self, bytes: usize) {
+        if let Some(meter) = &self.meter {
+            meter.set(bytes);
+        }
     }
 
     /// So many of them wait no more.
     pub(super) fn remove(&self, bytes: usize) {
         let before = self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.measure(before - bytes);
         if before > self.low() && before - bytes <= self.low() {
             self.room.notify_waiters();
         }
     }
 
-    /// Whether output may be queued.
-    pub(super) fn has_room(&self) -> bool {
-        self.bytes.load(Ordering::Relaxed) < self.bytes_max
+    /// How many bytes of output may be queued.
+    pub(super) fn room(&self) -> usize {
+        self.bytes_max.saturating_sub(self.bytes.load(Ordering::Relaxed))
     }
 
     /// Whether streams that waited go on.

@@ -14,7 +14,7 @@ use super::socket::Socket;
 use super::viewer::Viewer;
 use crate::protocol::limits::{ATTACH_TIME, HELLO_TIME, UNANSWERED_MAX};
 use crate::protocol::{
-    Decoder, ErrorMessage, Frame, Hello, Refusal, Role, StreamRequest, WireError, message_frame, read_control,
+    Ack, Decoder, ErrorMessage, Frame, Hello, Refusal, Role, StreamRequest, WireError, message_frame, read_control,
     read_hello, read_stream,
 };
 
@@ -177,6 +177,7 @@ async fn stream(id: ConnectionId, wire: &mut Wire, hub: &Hub) {
     let Ok(Some((stream, viewer))) = tokio::time::timeout(ATTACH_TIME, attach(id, wire, hub)).await else {
         return;
     };
+    let acks = viewer.acks.clone();
     let viewer = tokio::spawn(viewer.run());
     while let Some(frame) = wire.frame().await {
         let input = match frame {
@@ -185,6 +186,11 @@ async fn stream(id: ConnectionId, wire: &mut Wire, hub: &Hub) {
             }
             Frame::Message(text) => match read_stream(&text) {
                 Ok(StreamRequest::Resize(size)) => StreamInput::Resize(size),
+                // Nobody but the stream itself needs to know.
+                Ok(StreamRequest::Ack(Ack { offset })) => {
+                    acks.send_replace(offset);
+                    continue;
+                }
                 Ok(StreamRequest::InputState) => StreamInput::InputState,
                 Ok(StreamRequest::Detach) => StreamInput::Detach,
                 Ok(StreamRequest::Attach(request_id, _)) => {

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::connection::{json_frame, tagged};
 use super::fail_point;
 use super::hub::Msg;
+use super::levels::Queue;
 use super::link::Link;
 use super::pump;
 use super::screens::{Followed, distance};
@@ -54,6 +55,7 @@ impl Sessions {
                     }
                 }
                 Output::Answer(asker, reply) => self.answer(id, asker, reply),
+                Output::Write(asker, offset) => self.write(id, asker, offset),
                 Output::InputFinal(stream, owner_epoch, input_offset) => {
                     let told = InputApplied { owner_epoch, input_offset, is_final: true };
                     let viewer = self.entries.get(&id).and_then(|entry| entry.viewers.get(&stream));
@@ -153,6 +155,10 @@ impl Sessions {
             entry.log = Some(log);
             entry.followed = Some(followed);
         }
+        let meter = self.meter(Queue::Session(id), self.shared.options.ring_bytes);
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.meter = Some(meter);
+        }
     }
 
     fn launch(&mut self, id: SessionId) {
@@ -202,6 +208,7 @@ impl Sessions {
             hub: self.hub.clone(),
             log: entry.log.clone()?,
             followed: entry.followed.clone()?,
+            meter: entry.meter.clone()?,
         })
     }
 
@@ -216,6 +223,9 @@ impl Sessions {
             if let Some(end) = viewer.end.take() {
                 let _ = end.send(Detached::new(Code::SessionGone));
             }
+        }
+        for write in std::mem::take(&mut entry.writes) {
+            self.refuse(write.waiting, WireError::gone(&id.to_string(), now().wall_ms));
         }
         while self.tombstones.len() > TOMBSTONES_MAX {
             self.tombstones.pop_front();

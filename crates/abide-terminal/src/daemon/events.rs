@@ -112,7 +112,7 @@ impl Follower {
         let mut tail = self.log.tail();
         let mut word_by = Instant::now() + PROGRESS_TIME;
         loop {
-            if !self.outbox.has_room() && !self.outbox.room().await {
+            if self.outbox.room(false) == 0 && !self.outbox.shrunk().await {
                 return;
             }
             match self.step() {

@@ -12,9 +12,9 @@ use super::link::Link;
 use super::outbox::{self, Outbox};
 use super::sessions::Stop;
 use super::viewer::Viewer;
-use crate::ids::{ByteOffset, InputOffset, OwnerEpoch, SessionId};
+use crate::ids::{ByteOffset, ClientId, Incarnation, InputOffset, OwnerEpoch, SessionId};
 use crate::procs::{Members, Process};
-use crate::protocol::{self, ControlRequest, Hello, UpgradeFailure, WindowSize, WireError};
+use crate::protocol::{self, ControlRequest, Hello, Mode, UpgradeFailure, WindowSize, WireError};
 use crate::recover::Probe;
 use crate::session::{Input, StreamId};
 
@@ -96,6 +96,15 @@ pub(super) enum StreamInput {
     Detach,
 }
 
+/// A session as a stream is told of it that skips a part of its log.
+#[derive(Debug)]
+pub(super) struct Standing {
+    pub(super) incarnation: Incarnation,
+    pub(super) owner: Option<ClientId>,
+    pub(super) owner_epoch: OwnerEpoch,
+    pub(super) mode: Mode,
+}
+
 /// A stream that was granted, or why not.
 pub(super) type Granted = Result<(StreamId, Viewer), WireError>;
 
@@ -109,6 +118,8 @@ pub(super) enum Msg {
     Attach { connection: ConnectionId, id: RequestId, attach: protocol::Attach, reply: oneshot::Sender<Granted> },
     /// From a stream that is attached.
     FromStream(StreamId, StreamInput),
+    /// A stream skips what its session printed from here to there.
+    Skips { session: SessionId, stream: StreamId, from: ByteOffset, to: ByteOffset, reply: oneshot::Sender<Standing> },
     /// A connection has ended.
     Closed(ConnectionId),
     /// Something happened to a session.

@@ -71,7 +71,7 @@ impl Sessions {
         waiting: Waiting,
         looking: impl Future<Output = Result<T, WireError>> + Send + 'static,
     ) {
-        let Waiting::Control { connection, id, _permit: permit } = waiting else { return };
+        let Waiting::Control { connection, id, _permit: permit, .. } = waiting else { return };
         let Some(connection) = self.connections.get_mut(&connection) else { return };
         let outbox = connection.outbox.clone();
         while connection.looking.try_join_next().is_some() {}

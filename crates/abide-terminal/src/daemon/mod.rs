@@ -20,6 +20,7 @@ mod events;
 mod fail_point;
 mod faulty_disk;
 mod hub;
+mod levels;
 mod link;
 mod looking;
 mod model;

@@ -203,13 +203,23 @@ impl Model {
         while at < end {
             let (until, answer) = answers.lock().unwrap_or_else(PoisonError::into_inner).take(at, end);
             self.feed(&run.bytes[index(at)..index(until)])?;
-            let answered = self.screen.take_answers();
             if answer {
-                out.extend_from_slice(&answered);
+                out.extend_from_slice(&self.screen.take_answers());
+            } else {
+                self.keep_answers(until, answers);
             }
             at = until;
         }
         Ok(())
+    }
+
+    /// What was fed last, up to `end`, is for the owner's terminal to answer, unless its stream skips it. What was taken
+    /// before was kept before.
+    fn keep_answers(&mut self, end: ByteOffset, answers: &Mutex<Answers>) {
+        for answer in self.screen.take_answers_placed() {
+            let behind = ByteOffset(end.0.saturating_sub(answer.back));
+            answers.lock().unwrap_or_else(PoisonError::into_inner).keep(behind, answer.bytes);
+        }
     }
 
     /// What is next cannot be read: it was trimmed, or is damaged. Whether the model goes on behind it.

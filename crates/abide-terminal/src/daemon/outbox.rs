@@ -5,11 +5,14 @@ use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use abide_wire::Code;
 use bytes::{Buf, Bytes};
 use tokio::sync::{Notify, futures::Notified};
 
 use super::client_queue::ClientQueue;
+use super::levels::Meter;
 use super::socket::Socket;
+use crate::level::Level;
 
 /// Slices that go out in one system call.
 const SLICES_MAX: usize = 64;
@@ -29,6 +32,8 @@ struct Shared {
     limits: Limits,
     /// What its client's connections have together; none for a holder, and before the greeting.
     client: OnceLock<Arc<ClientQueue>>,
+    /// How full the queue is; none where there is nobody to be told.
+    meter: OnceLock<Meter>,
 }
 
 /// Bounds of one connection's queue, in bytes.
@@ -48,6 +53,8 @@ pub(super) struct Limits {
 struct Queue {
     slices: VecDeque<Bytes>,
     bytes: usize,
+    /// Of these its client was told.
+    counted: usize,
     state: State,
 }
 
@@ -70,15 +77,45 @@ impl Outbox {
             room: Notify::new(),
             limits,
             client: OnceLock::new(),
+            meter: OnceLock::new(),
         };
         Self(Arc::new(shared))
     }
 
-    /// The connection is this client's: what waits on it counts against its bound. Once.
-    pub(super) fn belongs_to(&self, client: Arc<ClientQueue>) {
-        let queue = self.lock();
-        client.add(queue.bytes);
+    /// The connection is this client's: what waits on it counts against its bound. If it is for a stream, there is a meter
+    /// of it. Once.
+    pub(super) fn belongs_to(&self, client: Arc<ClientQueue>, meter: Option<Meter>) {
+        let mut queue = self.lock();
         let _ = self.0.client.set(client);
+        if let Some(meter) = meter {
+            let _ = self.0.meter.set(meter);
+        }
+        self.count(&mut queue);
+    }
+
+    /// How full the queue is.
+    pub(super) fn level(&self) -> Level {
+        self.0.meter.get().map_or(Level::Normal, Meter::level)
+    }
+
+    /// Tells the client's queue and the meter of what has come and gone since the last time.
+    fn count(&self, queue: &mut Queue) {
+        let before = std::mem::replace(&mut queue.counted, queue.bytes);
+        if before == queue.bytes {
+            return;
+        }
+        match self.client() {
+            Some(client) if before < queue.bytes => client.add(queue.bytes - before),
+            Some(client) => client.remove(before - queue.bytes),
+            // Told of all of it once it is known.
+            None => queue.counted = 0,
+        }
+        // The level of what has ended is nobody's.
+        if queue.state != State::Ended
+            && let Some(meter) = self.0.meter.get()
+        {
+            meter.set(queue.bytes);
+        }
     }
 
     /// What its client's connections have together.
@@ -102,31 +139,36 @@ impl Outbox {
         for slice in slices.iter().filter(|slice| !slice.is_empty()) {
             queue.bytes += slice.len();
             queue.slices.push_back(slice.clone());
-            if let Some(client) = self.client() {
-                client.add(slice.len());
-            }
         }
         if was_empty && self.write_some(&mut queue).is_err() {
             self.end(&mut queue);
             return false;
         }
         if queue.bytes > self.0.limits.high + self.0.limits.reserve {
+            Self::tell_slow("its queue is full");
             self.end(&mut queue);
             return false;
         }
+        self.count(&mut queue);
         if !queue.slices.is_empty() {
             self.0.work.notify_one();
         }
         true
     }
 
-    /// Whether output may be queued.
-    pub(super) fn has_room(&self) -> bool {
-        self.lock().bytes < self.0.limits.high && self.client().is_none_or(|client| client.has_room())
+    /// How many bytes of output may be queued. Of a stream that has to wait already: none, until the queue has shrunk to its
+    /// low mark, and its client's too.
+    pub(super) fn room(&self, waits: bool) -> usize {
+        let bytes = self.lock().bytes;
+        let Limits { high, low, .. } = self.0.limits;
+        if waits && (bytes > low || self.client().is_some_and(|client| !client.is_low())) {
+            return 0;
+        }
+        high.saturating_sub(bytes).min(self.client().map_or(usize::MAX, |client| client.room()))
     }
 
     /// Waits until the queue has shrunk to its low mark, and its client's too. False if the connection has ended.
-    pub(super) async fn room(&self) -> bool {
+    pub(super) async fn shrunk(&self) -> bool {
         loop {
             let shrunk = self.0.room.notified();
             let client_shrunk = self.client().map(|client| client.shrunk());
@@ -168,7 +210,9 @@ impl Outbox {
                     _ => {}
                 }
                 let waiting = !queue.slices.is_empty();
-                match self.write_some(&mut queue) {
+                let written = self.write_some(&mut queue);
+                self.count(&mut queue);
+                match written {
                     Ok(written) if waiting => Some(written),
                     Ok(_) => None,
                     Err(_) => break,
@@ -178,7 +222,11 @@ impl Outbox {
                 None => work.await,
                 Some(0) => match tokio::time::timeout(self.0.limits.stall, self.0.socket.writable()).await {
                     Ok(Ok(())) => {}
-                    Ok(Err(_)) | Err(_) => break,
+                    Ok(Err(_)) => break,
+                    Err(_) => {
+                        Self::tell_slow("it takes no byte");
+                        break;
+                    }
                 },
                 // Others get their turn between two writes.
                 Some(_) => tokio::task::yield_now().await,
@@ -201,9 +249,6 @@ impl Outbox {
         let written = self.0.socket.write(&slices[..count])?;
         let above = queue.bytes > self.0.limits.low;
         queue.bytes -= written;
-        if let Some(client) = self.client() {
-            client.remove(written);
-        }
         let mut rest = written;
         while let Some(slice) = queue.slices.front_mut() {
             if rest < slice.len() {
@@ -219,13 +264,16 @@ impl Outbox {
         Ok(written)
     }
 
+    /// Whoever reads nothing cannot be told why its connection ends: the log is.
+    fn tell_slow(why: &str) {
+        tracing::warn!(code = %Code::SlowSubscriber, "a connection is closed: {why}");
+    }
+
     fn end(&self, queue: &mut Queue) {
         queue.state = State::Ended;
         queue.slices.clear();
-        let left = std::mem::take(&mut queue.bytes);
-        if let Some(client) = self.client() {
-            client.remove(left);
-        }
+        queue.bytes = 0;
+        self.count(queue);
         // The peer sees the end, and so does the task that reads from it.
         let _ = rustix::net::shutdown(self.0.socket.as_ref(), rustix::net::Shutdown::Both);
         self.0.room.notify_waiters();
@@ -253,30 +301,33 @@ mod tests {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         let outbox = Outbox::new(Arc::new(Socket::new(ours).unwrap()), LIMITS);
-        outbox.belongs_to(Arc::clone(client));
+        outbox.belongs_to(Arc::clone(client), None);
         (outbox, theirs)
     }
 
     #[tokio::test]
     async fn streams_of_one_client_share_its_bound() {
-        let client = Arc::new(ClientQueue::new(2 << 20));
+        let client = Arc::new(ClientQueue::new(2 << 20, None));
         let (slow, mut reader) = outbox(&client);
         let (other, _their_end) = outbox(&client);
-        let (stranger, _strangers_end) = outbox(&Arc::new(ClientQueue::new(2 << 20)));
+        let (stranger, _strangers_end) = outbox(&Arc::new(ClientQueue::new(2 << 20, None)));
         let bytes = 4 << 20;
         assert!(slow.push(&[Bytes::from(vec![7; bytes])]));
-        assert!(!other.has_room() && stranger.has_room(), "what one stream leaves lying, the client's others wait for");
+        assert!(
+            other.room(false) == 0 && stranger.room(false) > 0,
+            "what one stream leaves lying, the client's others wait for"
+        );
         tokio::spawn(slow.clone().run());
         let reading = tokio::task::spawn_blocking(move || {
             let mut read = vec![0; bytes];
             reader.read_exact(&mut read).unwrap();
         });
-        assert!(other.room().await && other.has_room());
+        assert!(other.shrunk().await && other.room(true) > 0);
         reading.await.unwrap();
 
         // What a connection leaves behind is nobody's.
         assert!(stranger.push(&[Bytes::from(vec![7; bytes])]));
-        assert!(!stranger.has_room());
+        assert_eq!(stranger.room(false), 0);
         stranger.end(&mut stranger.lock());
         assert!(stranger.client().is_some_and(|client| client.is_low()));
     }

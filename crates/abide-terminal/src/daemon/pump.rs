@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::fail_point;
 use super::hub::{Hub, Msg};
+use super::levels::Meter;
 use super::link::{Adopted, Frames, Link};
 use super::recovery::{PROBE_AGAIN, probe};
 use super::screens::Followed;
@@ -42,6 +43,7 @@ pub(super) struct Context {
     pub(super) hub: Hub,
     pub(super) log: Log,
     pub(super) followed: Followed,
+    pub(super) meter: Meter,
 }
 
 /// Launches a holder, adopts it, and serves it until it is gone. The slot is one of those that bound how many are launched
@@ -231,6 +233,7 @@ impl Pump {
                 Ok(false) => {}
                 Err(stopped) => return stopped,
             }
+            self.measure();
             self.tell_end().await;
             let lags = self.lags();
             let may_take = self.may_take();
@@ -263,6 +266,14 @@ impl Pump {
                 () = moved.notified(), if lags => {}
             }
         }
+    }
+
+    /// Says how much of what the program printed is not journalled.
+    fn measure(&self) {
+        let output = self.link.output();
+        let (acked, head) = (output.ring().acked(), output.ring().mark().head);
+        drop(output);
+        self.context.meter.set(usize::try_from(head.saturating_sub(acked)).unwrap_or(usize::MAX));
     }
 
     /// Whether the screen is so far behind that no more output is taken.

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 
 use abide_wire::RequestId;
+use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use super::connection::{ConnectionId, json_frame};
@@ -17,7 +18,7 @@ use crate::protocol::{
 };
 use crate::record::Record;
 use crate::session::{self, Input, Op, Reply, StreamId};
-use crate::stream;
+use crate::stream::{self, Lag};
 
 impl Sessions {
     pub(super) fn request(
@@ -30,7 +31,11 @@ impl Sessions {
         let Some(client) = self.connections.get(&connection).map(|connection| connection.client.clone()) else {
             return;
         };
-        let waiting = Waiting::Control { connection, id: id.clone(), _permit: permit };
+        let input = match &request {
+            ControlRequest::Write(write) => write.data.clone(),
+            _ => Bytes::new(),
+        };
+        let waiting = Waiting::Control { connection, id: id.clone(), input, _permit: permit };
         match request {
             ControlRequest::Create(create) => self.create(client, create, waiting),
             ControlRequest::List(list) => self.reply(connection, id, Ok(self.list(&list))),
@@ -58,6 +63,9 @@ impl Sessions {
             ControlRequest::Resize(resize) => {
                 let size = known_size(resize.cols, resize.rows, (resize.xpixel, resize.ypixel));
                 self.ask(&resize.session, client, resize.owner_epoch, Op::Resize(size), waiting);
+            }
+            ControlRequest::Write(write) => {
+                self.ask(&write.session, client, write.owner_epoch, Op::Write(write.input_offset), waiting);
             }
             ControlRequest::Take(take) => {
                 let op = Op::Takeover(known_size(take.cols, take.rows, (0, 0)));
@@ -138,7 +146,8 @@ impl Sessions {
         let streams = entry.viewers.iter().filter_map(|(stream, viewer)| {
             let mode = entry.core.mode(*stream)?;
             let offset = *viewer.progress.borrow();
-            Some(StreamInfo { client_id: viewer.client.clone(), mode, offset })
+            let level = viewer.outbox.level();
+            Some(StreamInfo { client_id: viewer.client.clone(), mode, offset, level })
         });
         let env = entry.facts().created.env.clone().filter(|_| env);
         Ok(Inspected { session, env, streams: streams.collect() })
@@ -240,19 +249,14 @@ impl Sessions {
         let end = stream::end_at(&log, level);
         let info = log.info().map_err(|_| WireError::journal_failed())?;
         let begin = match attach.from {
-            StartAt::Snapshot => {
-                Begin::Snapshot(end, attach.scrollback_lines.unwrap_or(self.shared.options.scrollback_lines) as usize)
-            }
+            StartAt::Snapshot => Begin::Snapshot(end),
             StartAt::Live => Begin::At(end.cursor()),
             StartAt::Offset { offset, epoch } => Begin::At(stream::start_at(&log, offset, epoch, level)?),
         };
         let end_offset = followed.answers(ByteOffset(end.offset.0), !entry.core.terminal_answers());
         let record = entry.facts().record();
         let (_, accepted) = entry.core.input_end();
-        let offset = match begin {
-            Begin::At(cursor) => ByteOffset(cursor.offset.0),
-            Begin::Snapshot(place, _) => ByteOffset(place.offset.0),
-        };
+        let offset = begin.offset();
         let attached = Attached {
             id,
             session,
@@ -274,6 +278,7 @@ impl Sessions {
         };
         let (end_sender, end) = oneshot::channel();
         let (progress, seen) = watch::channel(offset);
+        let options = &self.shared.options;
         let handle = ViewerHandle {
             client: connection.client.clone(),
             outbox: connection.outbox.clone(),
@@ -291,6 +296,12 @@ impl Sessions {
             begin,
             attached,
             until: attach.until,
+            lag: Lag { on_lag: attach.on_lag, bytes_max: attach.lag_bytes_max.unwrap_or(options.lag_bytes_max) },
+            window_bytes: attach.window_bytes,
+            scrollback_lines: attach.scrollback_lines.unwrap_or(options.scrollback_lines) as usize,
+            followed: followed.clone(),
+            hub: self.hub.clone(),
+            acks: watch::channel(ByteOffset(0)).0,
             view: entry.view.subscribe(),
             end,
             progress,

@@ -2,7 +2,7 @@
 //! lag; it never holds up output, but for the bound on its lag.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -55,8 +55,8 @@ const DISTANCE_MIN: u64 = 8 << 20;
 pub(super) struct Followed {
     pub(super) log: Log,
     pub(super) answers: Arc<Mutex<Answers>>,
-    /// Offset up to which the model has come.
-    pub(super) offset: Arc<AtomicU64>,
+    /// Up to where the model has come.
+    place: Arc<Mutex<Place>>,
     /// The model has come further.
     pub(super) moved: Arc<Notify>,
     /// The worker knows that there is output, and has not looked at it yet.
@@ -76,11 +76,11 @@ pub(super) struct Told {
 
 impl Followed {
     pub(super) fn new(log: Log, distance: u64) -> Self {
-        let end = stream::written(&log).offset.0;
+        let end = stream::written(&log);
         Self {
             log,
-            answers: Arc::new(Mutex::new(Answers::from(ByteOffset(end)))),
-            offset: Arc::new(AtomicU64::new(end)),
+            answers: Arc::new(Mutex::new(Answers::from(ByteOffset(end.offset.0)))),
+            place: Arc::new(Mutex::new(end)),
             moved: Arc::default(),
             pending: Arc::default(),
             told: Arc::default(),
@@ -91,6 +91,21 @@ impl Followed {
     /// Says who answers queries in output from `end` on; where that begins.
     pub(super) fn answers(&self, end: ByteOffset, model: bool) -> ByteOffset {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).model_answers(end, model)
+    }
+
+    /// What the model would have answered to queries that the owner's terminal was to answer, and that a stream skips.
+    pub(super) fn answers_skipped(&self, from: ByteOffset, to: ByteOffset) -> Vec<u8> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).take_kept(from, to)
+    }
+
+    /// Queries below `end` are not asked of this owner's terminal.
+    pub(super) fn forget_kept(&self, end: ByteOffset) {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).forget_kept(end);
+    }
+
+    /// Up to where the model has come.
+    pub(super) fn place(&self) -> Place {
+        *self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether queries in what is printed now fall to the model.
@@ -105,7 +120,7 @@ impl Followed {
 
     /// Whether the model is so far behind that no more output is to be taken.
     pub(super) fn lags(&self, head: u64, lag_bytes_max: u64) -> bool {
-        head.saturating_sub(self.offset.load(Ordering::Acquire)) > lag_bytes_max
+        head.saturating_sub(self.place().offset.0) > lag_bytes_max
     }
 }
 
@@ -346,7 +361,7 @@ impl Session {
         self.followed.pending.swap(false, Ordering::AcqRel);
         let model = self.model.get_or_insert_with(|| Model::build(&self.followed.log, limits.scrollback_lines_max));
         let taken = model.take_piece(&self.followed.log, &self.followed.answers);
-        self.followed.offset.store(model.place().offset.0, Ordering::Release);
+        *self.followed.place.lock().unwrap_or_else(PoisonError::into_inner) = model.place();
         self.followed.moved.notify_waiters();
         let mut told = self.followed.told.lock().unwrap_or_else(PoisonError::into_inner);
         *told = model.told();

@@ -17,17 +17,19 @@ use super::client_queue::ClientQueue;
 use super::connection::{ConnectionId, json_frame};
 use super::events::Subscription;
 use super::fail_point;
-use super::hub::{Granted, Hub, Msg, StreamInput};
+use super::hub::{Granted, Hub, Msg, Standing, StreamInput};
+use super::levels::{self, Meter, Queue};
 use super::link::Link;
 use super::outbox::Outbox;
 use super::pump;
 use super::screens::Followed;
 use super::shared::{Launch, Shared, now};
+use super::typing::Write;
 use super::view::View;
 use crate::ids::{ByteOffset, ClientId, DaemonEpoch, EventNumber, InputOffset, OwnerEpoch, SessionId};
 use crate::lock::Lock;
 use crate::procs::Members;
-use crate::protocol::{self, Detached, Hello, HelloOk, Role, StreamMessage, UpgradeFailure, WireError};
+use crate::protocol::{self, Detached, Hello, HelloOk, Mode, Role, StreamMessage, UpgradeFailure, WireError};
 use crate::record::State;
 use crate::recover;
 use crate::session::{Asker, Input, Op, Session, Size, StreamId, Unit};
@@ -73,6 +75,9 @@ pub(super) struct Sessions {
     pub(super) next_stream: u64,
     /// When the next session that has ended is to go.
     pub(super) expires_at: Option<u64>,
+    /// Where changes of levels go, and where they come from.
+    pub(super) levels: levels::Changes,
+    moved: mpsc::Receiver<levels::Moved>,
     end: Option<Stop>,
 }
 
@@ -119,6 +124,8 @@ pub(super) enum Waiting {
     Control {
         connection: ConnectionId,
         id: RequestId,
+        /// What a write types; of all others nothing.
+        input: Bytes,
         _permit: OwnedSemaphorePermit,
     },
     Attach {
@@ -136,6 +143,8 @@ pub(super) struct Entry {
     pub(super) log: Option<Log>,
     pub(super) link: Option<Link>,
     pub(super) followed: Option<Followed>,
+    /// How much of its program's output waits for the journal.
+    pub(super) meter: Option<Meter>,
     pub(super) view: watch::Sender<View>,
     pub(super) viewers: BTreeMap<StreamId, ViewerHandle>,
     /// What its program is started with; gone once it runs.
@@ -144,6 +153,8 @@ pub(super) struct Entry {
     pub(super) members: Option<Members>,
     /// Input of the next owner that came while the owner is handed in. At most one window of it.
     pub(super) held: VecDeque<(StreamId, OwnerEpoch, InputOffset, Bytes)>,
+    /// Writes whose bytes have not all reached the terminal, oldest first.
+    pub(super) writes: Vec<Write>,
     /// What was told of the owner's input last, and when the next look is due.
     pub(super) told: (OwnerEpoch, InputOffset),
     pub(super) look_at: Option<u64>,
@@ -168,11 +179,13 @@ impl Entry {
             log: None,
             link: None,
             followed: None,
+            meter: None,
             view,
             viewers: BTreeMap::new(),
             launch: None,
             members: None,
             held: VecDeque::new(),
+            writes: Vec::new(),
             told: (OwnerEpoch(0), InputOffset(0)),
             look_at: None,
             timer: None,
@@ -211,6 +224,7 @@ fn view_of(core: &Session, removed: bool) -> View {
 impl Sessions {
     pub(super) fn new(shared: Arc<Shared>, hub: Hub, registry: Registry, table: Table, lock: Lock) -> Self {
         let launches = Arc::new(Semaphore::new(shared.options.starts_concurrent_max as usize));
+        let (levels, moved) = mpsc::channel(levels::CHANGES_MAX);
         let mut sessions = Self {
             hub,
             registry,
@@ -238,6 +252,8 @@ impl Sessions {
             next_asker: 0,
             next_stream: 0,
             expires_at: None,
+            levels,
+            moved,
             end: None,
             shared,
         };
@@ -296,6 +312,7 @@ impl Sessions {
                     Ok(_) => self.settle(),
                     Err(error) => self.stop(Stop::Poisoned(error)),
                 },
+                moved = self.moved.recv() => if let Some(moved) = moved { self.warn(&moved) },
                 space = space.changed() => self.space(space.state == SpaceState::Full),
                 () = Self::sleep_until(timer), if timer.is_some() => self.tick(),
             }
@@ -452,6 +469,11 @@ impl Sessions {
             Msg::Request { connection, id, request, permit } => self.request(connection, id, request, permit),
             Msg::Attach { connection, id, attach, reply } => self.attach(connection, id, attach, reply),
             Msg::FromStream(stream, input) => self.stream_said(stream, input),
+            Msg::Skips { session, stream, from, to, reply } => {
+                if let Some(standing) = self.skips(session, stream, from, to) {
+                    let _ = reply.send(standing);
+                }
+            }
             Msg::Closed(connection) => self.closed(connection),
             Msg::Session(id, input) => self.feed(id, input),
             Msg::Adopted(id, link) => {
@@ -503,16 +525,20 @@ impl Sessions {
     pub(super) fn publish(&mut self, id: SessionId) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         let view = view_of(&entry.core, false);
-        let mut owner_stream = None;
+        let owner_stream = view.owner_stream;
+        let mut another_types = false;
         entry.view.send_if_modified(|shown| {
-            owner_stream = view.owner_stream.filter(|stream| shown.owner_stream != Some(*stream));
-            let changed = shown.state != view.state || shown.owner_stream != view.owner_stream;
+            another_types = shown.owner_stream != view.owner_stream;
+            let changed = shown.state != view.state || another_types;
             *shown = view;
             changed
         });
         if let (Some(followed), Some(log)) = (&entry.followed, &entry.log) {
             let end = ByteOffset(stream::written(log).offset.0);
             followed.answers(end, !entry.core.terminal_answers());
+            if another_types {
+                followed.forget_kept(end);
+            }
         }
         let due = [entry.core.poll_timeout(), entry.look_at].into_iter().flatten().min();
         if due != entry.timer {
@@ -524,9 +550,10 @@ impl Sessions {
                 entry.timer = Some(due);
             }
         }
-        if let Some(stream) = owner_stream {
+        if let Some(stream) = owner_stream.filter(|_| another_types) {
             self.agent_of_owner(id, stream);
         }
+        self.answer_writes(id);
         self.take_held_input(id);
     }
 
@@ -547,8 +574,13 @@ impl Sessions {
         }
         let others = self.clients.get(&client).and_then(BTreeSet::first).and_then(|other| self.connections.get(other));
         let queue = others.and_then(|other| other.outbox.client()).cloned();
-        let bytes_max = self.hub.limits().client_queue_bytes_max;
-        outbox.belongs_to(queue.unwrap_or_else(|| Arc::new(ClientQueue::new(bytes_max))));
+        let limits = self.hub.limits();
+        let queue = queue.unwrap_or_else(|| {
+            let bytes_max = limits.client_queue_bytes_max;
+            Arc::new(ClientQueue::new(bytes_max, Some(self.meter(Queue::Client(client.clone()), bytes_max as u64))))
+        });
+        let socket = || self.meter(Queue::Socket(id, client.clone()), limits.outbox.high as u64);
+        outbox.belongs_to(queue, (hello.role == Role::Stream).then(socket));
         let connection = Connection {
             client: client.clone(),
             role: hello.role,
@@ -609,6 +641,30 @@ impl Sessions {
             }
             self.feed(session, Input::StreamGone(stream));
         }
+    }
+
+    /// A stream skips a part of its session's output. What its terminal would have answered there falls to the model; what
+    /// it must know of the marks there is told here, and everything that stands in the log by now is in it.
+    fn skips(&mut self, id: SessionId, stream: StreamId, from: ByteOffset, to: ByteOffset) -> Option<Standing> {
+        self.settle();
+        let entry = self.entries.get(&id)?;
+        let mode = entry.core.mode_in_epoch(stream);
+        if mode == Mode::Owner
+            && let Some(followed) = &entry.followed
+            && let Some(link) = &entry.link
+        {
+            let answers = followed.answers_skipped(from, to);
+            if !answers.is_empty() {
+                link.inject(&answers);
+            }
+        }
+        let record = entry.facts().record();
+        Some(Standing {
+            incarnation: record.incarnation,
+            owner: record.owner.clone(),
+            owner_epoch: record.owner_epoch,
+            mode,
+        })
     }
 
     fn stream_said(&mut self, stream: StreamId, input: StreamInput) {

@@ -3,11 +3,11 @@
 use bytes::Bytes;
 
 use super::connection::{json_frame, tagged};
-use super::sessions::Sessions;
+use super::sessions::{Sessions, Waiting};
 use super::shared::now;
 use crate::ids::{InputOffset, OwnerEpoch, SessionId};
-use crate::protocol::{ErrorMessage, InputApplied, StreamMessage};
-use crate::session::StreamId;
+use crate::protocol::{ErrorMessage, InputApplied, StreamMessage, WireError, Written};
+use crate::session::{Asker, StreamId};
 
 /// Input counts are told this long after input that was not told of, in milliseconds.
 const APPLIED_MS: u64 = 100;
@@ -18,7 +18,61 @@ const APPLIED_BYTES: u64 = 32 << 10;
 /// While that much input is under way the holder's count is looked at this often, in milliseconds.
 const APPLIED_LOOK_MS: u64 = 2;
 
+/// A write is answered after this with what was applied so far, in milliseconds.
+const WRITE_MS_MAX: u64 = 5_000;
+
+/// A request that types, whose bytes are on their way.
+pub(super) struct Write {
+    pub(super) waiting: Waiting,
+    epoch: OwnerEpoch,
+    /// Behind its last byte.
+    end: InputOffset,
+    answer_by: u64,
+}
+
 impl Sessions {
+    /// Takes the bytes of a request that may type, and passes on what of them is new.
+    pub(super) fn write(&mut self, id: SessionId, asker: Asker, offset: Option<InputOffset>) {
+        let Some(waiting) = self.askers.remove(&asker) else { return };
+        let (Waiting::Control { input, .. }, Some(entry)) = (&waiting, self.entries.get_mut(&id)) else { return };
+        match entry.core.write(offset, input.len(), entry.applied()) {
+            Ok((epoch, begin, known)) => {
+                let end = InputOffset(begin.0 + input.len() as u64);
+                if let Some(link) = &entry.link
+                    && known < input.len()
+                {
+                    link.input(epoch, InputOffset(begin.0 + known as u64), &input[known..]);
+                }
+                entry.writes.push(Write { waiting, epoch, end, answer_by: now().boot_ms + WRITE_MS_MAX });
+                self.look_soon(id);
+            }
+            Err(error) => self.refuse(waiting, error),
+        }
+    }
+
+    /// Answers the writes that have reached the terminal, whose epoch is over, or that have waited for long enough.
+    pub(super) fn answer_writes(&mut self, id: SessionId) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        if entry.writes.is_empty() || entry.core.is_handing_over() {
+            return;
+        }
+        let ((epoch, _), applied, now) = (entry.core.input_end(), entry.applied(), now().boot_ms);
+        let is_done = |write: &Write| write.epoch != epoch || write.end <= applied || write.answer_by <= now;
+        let (done, waiting): (Vec<Write>, _) = std::mem::take(&mut entry.writes).into_iter().partition(is_done);
+        entry.writes = waiting;
+        for Write { waiting, epoch: typed_in, end, .. } in done {
+            let Some(entry) = self.entries.get(&id) else { return };
+            let count = if typed_in == epoch { Some(applied) } else { entry.core.final_count(typed_in) };
+            match count {
+                Some(input_applied) => {
+                    let written = Written { owner_epoch: typed_in, input_offset: end, input_applied };
+                    self.answer_now(waiting, written);
+                }
+                None => self.refuse(waiting, WireError::input_untold()),
+            }
+        }
+    }
+
     /// Passes input of the owner on to the holder, or says why not.
     pub(super) fn input(
         &mut self,
@@ -77,6 +131,7 @@ impl Sessions {
     /// Looks whether input was applied, tells the owner if it is time to, and looks again while some is under way.
     pub(super) fn look_at_input(&mut self, id: SessionId) {
         let now = now().boot_ms;
+        self.answer_writes(id);
         let Some(entry) = self.entries.get_mut(&id) else { return };
         if entry.core.is_handing_over() {
             return;

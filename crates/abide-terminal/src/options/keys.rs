@@ -81,6 +81,10 @@ table! {
     socket_high_bytes: u64 = MIB, in 4 * KIB, GIB;
     /// Bytes queued on one connection below which it is fed again. Below `socket_high_bytes`.
     socket_low_bytes: u64 = 256 * KIB, in KIB, GIB;
+    /// Bytes by which a stream may fall behind, if its attach does not say: beyond them it skips or ends, as it asked.
+    lag_bytes_max: u64 = 16 * MIB, in 64 * KIB, GIB;
+    /// Time in milliseconds for which a queue must have shrunk before its level falls.
+    level_hold_ms: u64 = 250, in 0, 60_000;
     /// Time in milliseconds after which a connection that takes no byte is closed with `SLOW_SUBSCRIBER`.
     write_stall_ms: u64 = 30_000, in 100, 86_400_000;
     /// Time in milliseconds for which a session stays with an owner who has no connection.

@@ -10,8 +10,9 @@ use super::error::{ErrorMessage, WireError};
 use super::event::ControlEvent;
 use super::hello::HelloOk;
 use super::limits::FRAME_BYTES_MAX;
-use super::stream::Mode;
+use super::stream::{BackpressureWarning, Mode};
 use crate::ids::{ByteOffset, ClientId, DaemonEpoch, InputOffset, OwnerEpoch, SessionId};
+use crate::level::Level;
 use crate::record::Record;
 
 /// Any message on a control connection.
@@ -31,6 +32,8 @@ pub enum ControlMessage {
     Error(ErrorMessage),
     /// Something happened.
     Event(ControlEvent),
+    /// A queue grows, or has shrunk.
+    BackpressureWarning(BackpressureWarning),
 }
 
 /// An answer to one request, as the daemon makes it.
@@ -137,6 +140,8 @@ pub struct StreamInfo {
     pub mode: Mode,
     /// Up to where it was sent.
     pub offset: ByteOffset,
+    /// How full the queue of its connection is.
+    pub level: Level,
 }
 
 /// Answer to `kill`.
@@ -177,6 +182,17 @@ pub struct TakenOver {
 pub struct Released {
     /// The epoch that began.
     pub owner_epoch: OwnerEpoch,
+}
+
+/// Answer to `write`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// The epoch in which it was typed.
+    pub owner_epoch: OwnerEpoch,
+    /// Behind its last byte.
+    pub input_offset: InputOffset,
+    /// How much of the epoch's input has reached the program's terminal.
+    pub input_applied: InputOffset,
 }
 
 /// Answer to `recovery_report`.

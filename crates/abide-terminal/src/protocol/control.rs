@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use abide_wire::RequestId;
-use bytes::BufMut;
+use bytes::{BufMut, Bytes};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::answer::{
     Created, Inspected, Killed, Listed, Nothing, Recovered, RecoveryReport, Released, Renamed, Resized, TakenOver,
+    Written,
 };
 use super::fields::{self, Key, Name, SessionRef};
 use super::frame::message_frame;
 use super::look::{ScreenText, Subscribe, Subscribed, Text, Unsubscribe, Unsubscribed, Wait, Waited};
 use super::strict::{FieldError, Fields};
-use crate::ids::{ClientId, OwnerEpoch, SessionId};
+use crate::ids::{ClientId, InputOffset, OwnerEpoch, SessionId};
 use crate::kill::Signal;
 use crate::record::{Restore, RestoreAs, State, Takeover};
 
@@ -103,6 +104,8 @@ requests! {
     Release = "release" -> Released;
     /// Gives a session another name.
     Rename = "rename" -> Renamed;
+    /// Types without a stream.
+    Write = "write" -> Written;
     /// Removes an ended session and what it printed.
     Remove = "remove" -> Nothing;
     /// Tells the text of a session's screen.
@@ -122,10 +125,15 @@ requests! {
 }
 
 impl ControlRequest {
-    /// Whether it may be sent again when its answer was lost: all but a create without a key, and a shutdown, which
-    /// would meet the next daemon.
+    /// Whether it may be sent again when its answer was lost: all but a create without a key, a write without an offset,
+    /// and a shutdown, which would meet the next daemon.
     pub fn is_repeatable(&self) -> bool {
-        !matches!(self, Self::Create(Create { key: None, .. }) | Self::Shutdown(_))
+        match self {
+            Self::Create(create) => create.key.is_some(),
+            Self::Write(write) => write.input_offset.is_some(),
+            Self::Shutdown(_) => false,
+            _ => true,
+        }
     }
 
     /// The session it is about, where it names one.
@@ -143,6 +151,7 @@ impl ControlRequest {
             | Self::Resize(Resize { session, .. })
             | Self::Take(Take { session, .. })
             | Self::Release(Release { session, .. })
+            | Self::Write(Write { session, .. })
             | Self::Recover(Recover { session, .. })
             | Self::Rename(Rename { session, .. })
             | Self::Text(Text { session, .. })
@@ -382,6 +391,24 @@ pub struct Rename {
     pub session: SessionRef,
     /// Its name from now on.
     pub name: Name,
+}
+
+/// Types. Only the owner may. Answered when all of it has reached the program's terminal, or after 5 s with how much has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Write {
+    /// Which session.
+    pub session: SessionRef,
+    /// 1 to 65,536 bytes.
+    #[serde(rename = "data_base64", serialize_with = "fields::input_text", deserialize_with = "fields::input")]
+    pub data: Bytes,
+    /// Refused with `OWNER_CHANGED` if it is not the present one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner_epoch: Option<OwnerEpoch>,
+    /// Where in the owner's input it stands, which makes it repeatable; absent: behind all that was accepted, and refused
+    /// with `INPUT_ON_STREAM` while a stream of the owner types.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "fields::input_offset")]
+    pub input_offset: Option<InputOffset>,
 }
 
 /// Removes an ended session. Answered when its output is dropped.

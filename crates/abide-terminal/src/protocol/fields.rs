@@ -5,14 +5,17 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::limits::{
-    ARGUMENTS_BYTES_MAX, GRACE_MS_MAX, INTEGER_MAX, KEY_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX, LIST_MAX,
-    SCROLLBACK_LINES_MAX, SIZE_MAX, WATCHED_MAX,
+    ARGUMENTS_BYTES_MAX, GRACE_MS_MAX, INTEGER_MAX, KEY_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX, LAG_BYTES_MAX,
+    LAG_BYTES_MIN, LIST_MAX, SCROLLBACK_LINES_MAX, SIZE_MAX, WATCHED_MAX, WINDOW_BYTES_MIN, WRITE_BYTES_MAX,
 };
-use crate::ids::{ByteOffset, InvalidId, SessionId};
+use crate::ids::{ByteOffset, InputOffset, InvalidId, SessionId};
 
 /// A session's name: 1–64 of `[A-Za-z0-9._-]`, not beginning with `-` or `.`, and nothing that reads as an id.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -255,6 +258,37 @@ pub(super) fn watched<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
 /// How much is kept, in bytes or milliseconds.
 pub(super) fn retention<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     ranged(deserializer, 1, INTEGER_MAX).map(Some)
+}
+
+/// How far a stream may fall behind.
+pub(super) fn lag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    ranged(deserializer, LAG_BYTES_MIN, LAG_BYTES_MAX).map(Some)
+}
+
+/// How much output may be under way.
+pub(super) fn window<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    ranged(deserializer, WINDOW_BYTES_MIN, INTEGER_MAX).map(Some)
+}
+
+/// Bytes of input as text.
+pub(super) fn input<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    // Text that is longer than the longest input is not looked into.
+    let bytes = if text.len() <= WRITE_BYTES_MAX.div_ceil(3) * 4 { BASE64_STANDARD.decode(text).ok() } else { None };
+    match bytes.filter(|bytes| (1..=WRITE_BYTES_MAX).contains(&bytes.len())) {
+        Some(bytes) => Ok(bytes.into()),
+        None => Err(de::Error::custom(format_args!("must be base64 of 1 to {WRITE_BYTES_MAX} bytes"))),
+    }
+}
+
+/// Text of bytes of input.
+pub(super) fn input_text<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&BASE64_STANDARD.encode(bytes))
+}
+
+/// An input offset that may be absent.
+pub(super) fn input_offset<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<InputOffset>, D::Error> {
+    ranged(deserializer, 0, INTEGER_MAX).map(|offset| Some(InputOffset(offset)))
 }
 
 /// An output offset.

@@ -58,3 +58,15 @@ pub const LABEL_VALUE_BYTES_MAX: usize = 256;
 
 /// Most sessions that one subscription names.
 pub const WATCHED_MAX: usize = 1_000;
+
+/// Least distance by which a stream may be allowed to fall behind, in bytes.
+pub const LAG_BYTES_MIN: u64 = 65_536;
+
+/// Greatest such distance.
+pub const LAG_BYTES_MAX: u64 = 1 << 30;
+
+/// Least window of a stream, in bytes.
+pub const WINDOW_BYTES_MIN: u64 = 65_536;
+
+/// Most input of one `write`, in bytes.
+pub const WRITE_BYTES_MAX: usize = 65_536;

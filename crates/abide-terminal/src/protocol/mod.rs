@@ -26,11 +26,11 @@ mod strict;
 pub use crate::kill::Signal;
 pub use answer::{
     Answer, ControlMessage, Created, EntryOutcome, Inspected, Killed, Listed, Lost, Nothing, Recovered, RecoveryReport,
-    Released, Renamed, ReportEntry, Resized, StreamInfo, TakenOver, UpgradeFailure,
+    Released, Renamed, ReportEntry, Resized, StreamInfo, TakenOver, UpgradeFailure, Written,
 };
 pub use control::{
     ControlRequest, Create, GetRecoveryReport, Inspect, Kill, List, Recover, Release, Remove, Rename, Request, Resize,
-    RestartWith, SendSignal, Shutdown, ShutdownMode, Take, Target,
+    RestartWith, SendSignal, Shutdown, ShutdownMode, Take, Target, Write,
 };
 pub use error::{ErrorMessage, WireError};
 pub use event::{ControlEvent, Happened, Transition};
@@ -42,6 +42,6 @@ pub use look::{
 };
 pub use read::{Refusal, read_control, read_hello, read_stream};
 pub use stream::{
-    Attach, Attached, Detached, ExitTold, Former, Hole, InputApplied, Mode, OnLag, OwnershipChanged, Restored,
-    SizeChanged, StartAt, StreamMessage, StreamRequest, Time, WindowSize,
+    Ack, Attach, Attached, BackpressureWarning, Detached, ExitTold, Former, Hole, InputApplied, Lagged, Layer, Mode,
+    OnLag, OwnershipChanged, Restored, SizeChanged, StartAt, StreamMessage, StreamRequest, Time, WindowSize,
 };

@@ -14,6 +14,7 @@ use super::frame::message_frame;
 use super::hello::HelloOk;
 use super::strict::{FieldError, Fields};
 use crate::ids::{ByteOffset, ClientId, Incarnation, InputOffset, OwnerEpoch, SessionId};
+use crate::level::Level;
 use crate::record::{Cause, Exit, RestoreAs, State};
 
 /// What a stream may do.
@@ -89,11 +90,16 @@ impl<'de> Deserialize<'de> for StartAt {
     }
 }
 
-/// What happens to a stream that falls behind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// What happens to a stream that falls behind by more than `lag_bytes_max`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnLag {
-    /// It gets every byte that is kept, as late as it reads.
+    /// It skips to a snapshot of the screen, and is told what it skipped: for terminals.
+    #[default]
+    Resync,
+    /// It ends with `SLOW_SUBSCRIBER`: for programs that decide themselves.
+    Disconnect,
+    /// It gets every byte that is kept, as late as it reads: for recorders.
     Follow,
 }
 
@@ -121,7 +127,14 @@ pub struct Attach {
     #[serde(default, skip_serializing_if = "fields::is_default")]
     pub ypixel: u16,
     /// What happens when it falls behind.
+    #[serde(default)]
     pub on_lag: OnLag,
+    /// How far it may fall behind, 65,536 to 2^30 bytes; absent: as configured. `follow` has no bound.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "fields::lag")]
+    pub lag_bytes_max: Option<u64>,
+    /// Most output that is sent before it was acknowledged, at least 65,536 bytes; absent: no bound.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "fields::window")]
+    pub window_bytes: Option<u64>,
     /// History lines in the snapshot, at most 100,000; absent: as configured.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "fields::scrollback")]
     pub scrollback_lines: Option<u32>,
@@ -149,6 +162,8 @@ impl Attach {
             xpixel: 0,
             ypixel: 0,
             on_lag: OnLag::Follow,
+            lag_bytes_max: None,
+            window_bytes: None,
             scrollback_lines: None,
             until: None,
             times: false,
@@ -175,6 +190,15 @@ pub struct WindowSize {
     pub ypixel: u16,
 }
 
+/// Output that the client has processed: its window moves on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ack {
+    /// Everything below it.
+    #[serde(deserialize_with = "fields::offset")]
+    pub offset: ByteOffset,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NoFields {}
@@ -186,6 +210,8 @@ pub enum StreamRequest {
     Attach(RequestId, Attach),
     /// The window changed its size.
     Resize(WindowSize),
+    /// Output was processed.
+    Ack(Ack),
     /// Asks how much input was applied.
     InputState,
     /// Ends the stream.
@@ -201,19 +227,21 @@ enum StreamRequestRef<'a> {
         attach: &'a Attach,
     },
     Resize(&'a WindowSize),
+    Ack(&'a Ack),
     InputState,
     Detach,
 }
 
 impl StreamRequest {
     /// Every `type` that a stream connection takes.
-    pub const TYPES: &[&str] = &["attach", "resize", "input_state", "detach"];
+    pub const TYPES: &[&str] = &["attach", "resize", "ack", "input_state", "detach"];
 
     /// Its `type`.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Attach(..) => "attach",
             Self::Resize(_) => "resize",
+            Self::Ack(_) => "ack",
             Self::InputState => "input_state",
             Self::Detach => "detach",
         }
@@ -227,6 +255,7 @@ impl StreamRequest {
                 Some(id.and_then(|id| Ok(Self::Attach(id, fields.read()?))))
             }
             "resize" => Some(fields.read().map(Self::Resize)),
+            "ack" => Some(fields.read().map(Self::Ack)),
             "input_state" => Some(fields.read().map(|NoFields {}| Self::InputState)),
             "detach" => Some(fields.read().map(|NoFields {}| Self::Detach)),
             _ => None,
@@ -238,6 +267,7 @@ impl StreamRequest {
         let message = match self {
             Self::Attach(id, attach) => StreamRequestRef::Attach { id, attach },
             Self::Resize(size) => StreamRequestRef::Resize(size),
+            Self::Ack(ack) => StreamRequestRef::Ack(ack),
             Self::InputState => StreamRequestRef::InputState,
             Self::Detach => StreamRequestRef::Detach,
         };
@@ -262,8 +292,12 @@ pub enum StreamMessage {
     OwnershipChanged(OwnershipChanged),
     /// Input reached the program's terminal. To the owner alone.
     InputApplied(InputApplied),
+    /// Output and marks were skipped; a snapshot follows.
+    Lagged(Lagged),
     /// A new program begins here, in the place of one that was lost.
     Restored(Restored),
+    /// A queue grows, or has shrunk. To a client without a control connection.
+    BackpressureWarning(BackpressureWarning),
     /// Output is missing here.
     Hole(Hole),
     /// When what comes next was written. To streams that asked for it.
@@ -364,6 +398,63 @@ pub struct InputApplied {
     /// True: the epoch has ended, nothing more of it will be applied.
     #[serde(default, rename = "final", skip_serializing_if = "std::ops::Not::not")]
     pub is_final: bool,
+}
+
+/// The stream was too far behind: everything from `from` to `to` was skipped. A snapshot of the screen at `to` follows, then
+/// output from there. The rest as in [`Attached`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lagged {
+    /// First byte that was not sent.
+    pub from: ByteOffset,
+    /// First byte that comes next.
+    pub to: ByteOffset,
+    /// Size of the snapshot.
+    pub snapshot_bytes: u64,
+    /// Columns of the terminal at `to`.
+    pub cols: u16,
+    /// Rows of the terminal at `to`.
+    pub rows: u16,
+    /// Which program start.
+    pub incarnation: Incarnation,
+    /// Who owns the session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<ClientId>,
+    /// Its epoch of ownership.
+    pub owner_epoch: OwnerEpoch,
+    /// What this stream may do from now on.
+    pub mode: Mode,
+}
+
+/// Which queue a warning is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Layer {
+    /// What a session's program has printed and the journal has not taken.
+    Session,
+    /// What waits for a client on all of its connections.
+    Client,
+    /// What waits on the connection of a stream.
+    Socket,
+}
+
+/// The level of a queue has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackpressureWarning {
+    /// The session whose output or stream it is; absent for a client's queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionId>,
+    /// Which of the queues.
+    pub layer: Layer,
+    /// What its level was.
+    pub previous: Level,
+    /// What it is.
+    pub level: Level,
+    /// Bytes in it at the change.
+    pub queued_bytes: u64,
+    /// Bytes at which it is full.
+    pub limit_bytes: u64,
+    /// Counts the changes of this queue from 1: who misses one sees it.
+    pub change: u64,
 }
 
 /// Output is missing at `offset`; it goes on at `offset + lost_bytes`.

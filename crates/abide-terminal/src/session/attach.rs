@@ -2,12 +2,12 @@
 
 use super::core::{Holder, Session, Viewer};
 use super::io::{Asker, Attach, Attached, Input, Now, Output, Reply};
-use super::transition::Then;
+use super::transition::{Then, answer, asker_of};
 use crate::protocol::{Mode, WireError};
 use crate::record::{Cause, State};
 
-/// How long an attach waits for a program that is being started, in milliseconds.
-const ATTACH_WAIT_MS_MAX: u64 = 5_000;
+/// How long an attach or a write waits for a program that is being started or adopted, in milliseconds.
+const HOLDER_WAIT_MS_MAX: u64 = 5_000;
 
 impl Session {
     pub(super) fn attach(&mut self, now: Now, asker: Asker, attach: Attach, out: &mut Vec<Output>) {
@@ -21,8 +21,7 @@ impl Session {
         // An owner's input is counted from what its holder says: a holder that was not adopted yet is waited for.
         let uncounted = living && attach.mode == Mode::Owner && self.holder != Holder::Adopted;
         if state == State::Starting || uncounted {
-            self.waiting.push((now.boot_ms + ATTACH_WAIT_MS_MAX, Input::Attach(asker, attach)));
-            return;
+            return self.wait_for_holder(now, Input::Attach(asker, attach));
         }
         if living && attach.mode == Mode::Owner {
             if !self.owns(&attach.client) {
@@ -68,12 +67,17 @@ impl Session {
         });
     }
 
+    /// Looks at this again when the program runs and its holder was adopted.
+    pub(super) fn wait_for_holder(&mut self, now: Now, input: Input) {
+        self.waiting.push((now.boot_ms + HOLDER_WAIT_MS_MAX, input));
+    }
+
     pub(super) fn give_up_waiting(&mut self, now: Now, out: &mut Vec<Output>) {
         let record = self.facts.record();
         self.waiting.retain(|(until, input)| {
             let over = *until <= now.boot_ms;
-            if over && let Input::Attach(asker, _) = input {
-                out.push(Output::Answer(*asker, Reply::Error(WireError::starting(record))));
+            if over {
+                answer(asker_of(input), WireError::starting(record), out);
             }
             !over
         });

@@ -1,5 +1,6 @@
 //! The session itself: what it knows, the one transition under way, and who waits for it.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::io::{Asker, Frame, Input, Limits, Now, Output, Size, StreamId};
@@ -202,6 +203,13 @@ impl Session {
         typing.or(streams.next_back()).map(|(id, _)| *id)
     }
 
+    /// What a stream may do in the owner epoch that its session's facts tell.
+    pub fn mode_in_epoch(&self, stream: StreamId) -> Mode {
+        // While the holder is told of an owner, that owner's epoch is on record already.
+        let types = if self.is_handing_over() { self.next_owner_stream() } else { self.owner_stream() };
+        if types == Some(stream) { Mode::Owner } else { Mode::Observer }
+    }
+
     /// Whether an owner's terminal is attached, or may be from the next byte on: it answers the program's queries then.
     pub fn terminal_answers(&self) -> bool {
         self.owner_stream().is_some() || self.next_owner_stream().is_some()
@@ -265,11 +273,44 @@ impl Session {
         if matches!(self.busy, Busy::Handing { .. }) || self.window.epoch() != epoch {
             return Ok(None);
         }
+        self.accept(epoch, offset, len, applied).map(Some)
+    }
+
+    /// The same for a write that [`Output::Write`] has asked for: in which epoch, where it begins, and from which of its
+    /// bytes on it is passed to the holder.
+    pub fn write(
+        &mut self,
+        offset: Option<InputOffset>,
+        len: usize,
+        applied: InputOffset,
+    ) -> Result<(OwnerEpoch, InputOffset, usize), WireError> {
+        let (epoch, end) = self.input_end();
+        let offset = offset.unwrap_or(end);
+        self.accept(epoch, offset, len, applied).map(|known| (epoch, offset, known))
+    }
+
+    fn accept(
+        &mut self,
+        epoch: OwnerEpoch,
+        offset: InputOffset,
+        len: usize,
+        applied: InputOffset,
+    ) -> Result<usize, WireError> {
         match self.window.accept(epoch, offset, len, applied) {
-            Accepted::From(known) => Ok(Some(known)),
+            Accepted::From(known) => Ok(known),
             Accepted::Gap(end) => Err(WireError::input_gap(end)),
             Accepted::Full => Err(WireError::input_queue_full(offset)),
             Accepted::Stale => Err(self.role_forbidden()),
+        }
+    }
+
+    /// How much of a former epoch's input was applied, finally; `None` where nobody can tell any more.
+    pub fn final_count(&self, epoch: OwnerEpoch) -> Option<InputOffset> {
+        let (written, applied) = self.former?;
+        match written.cmp(&epoch) {
+            Ordering::Less => Some(InputOffset(0)),
+            Ordering::Equal => Some(applied),
+            Ordering::Greater => None,
         }
     }
 

@@ -74,6 +74,8 @@ pub enum Op {
     Signal(u8, Target),
     /// Change the terminal's size; an unknown one changes nothing.
     Resize(Option<Size>),
+    /// Type, at this place of the owner's input or behind all that was accepted; the shell has the bytes.
+    Write(Option<InputOffset>),
     /// Become the owner.
     Takeover(Option<Size>),
     /// Own it no longer.
@@ -356,6 +358,8 @@ pub enum Output {
     Drain,
     /// Answer a request.
     Answer(Asker, Reply),
+    /// A write may be taken now: let [`Session::write`](super::Session::write) say what of it is new, and answer.
+    Write(Asker, Option<InputOffset>),
     /// Tell a stream how much of an epoch's input was applied, finally.
     InputFinal(StreamId, OwnerEpoch, InputOffset),
     /// A message of a stream was refused.

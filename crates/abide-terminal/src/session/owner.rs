@@ -48,6 +48,7 @@ impl Session {
             }
             (None, Op::Signal(number, target)) => self.ask_signal(asker, client, number, target, out),
             (None, Op::Resize(size)) => self.ask_resize(now, asker, client, size, again, out),
+            (None, Op::Write(offset)) => self.ask_write(now, asker, client, offset, again, out),
             (None, Op::Takeover(size)) => self.ask_takeover(asker, client, size, again, out),
             (None, Op::Release { to }) => self.ask_release(asker, client, to, out),
             (None, Op::Recover(wish)) => self.ask_recover(now, asker, wish, again, out),
@@ -74,6 +75,28 @@ impl Session {
         self.must_run()?;
         self.to_holder(Frame::Signal(number, target), out);
         reply(asker, Reply::Signalled, out);
+        Ok(())
+    }
+
+    fn ask_write(
+        &mut self,
+        now: Now,
+        asker: Option<Asker>,
+        client: &ClientId,
+        offset: Option<InputOffset>,
+        again: Input,
+        out: &mut Vec<Output>,
+    ) -> Result<(), WireError> {
+        self.must_own(client)?;
+        self.must_run()?;
+        if offset.is_none() && self.owner_stream().is_some() {
+            return Err(WireError::input_on_stream(self.facts.record()));
+        }
+        if self.holder == Holder::Adopted {
+            out.extend(asker.map(|asker| Output::Write(asker, offset)));
+        } else {
+            self.wait_for_holder(now, again);
+        }
         Ok(())
     }
 

@@ -56,11 +56,7 @@ impl Then {
     /// Who waits for it.
     pub(super) fn asker(&self) -> Option<Asker> {
         match self {
-            Self::Again(input) => match **input {
-                Input::Request { asker, .. } => asker,
-                Input::Attach(asker, _) => Some(asker),
-                _ => None,
-            },
+            Self::Again(input) => asker_of(input),
             Self::Killed(asker) | Self::Released(asker) | Self::Renamed(asker) | Self::Removed(asker) => *asker,
             Self::Recovered(asker) => Some(*asker),
             Self::Nothing | Self::Refuse(_) | Self::GoOn => None,
@@ -272,6 +268,15 @@ impl Session {
             Then::Refuse(error) => self.refuse_creator(error, out),
             Then::GoOn => self.go_on(now, out),
         }
+    }
+}
+
+/// Who waits for what becomes of an input.
+pub(super) fn asker_of(input: &Input) -> Option<Asker> {
+    match *input {
+        Input::Request { asker, .. } => asker,
+        Input::Attach(asker, _) => Some(asker),
+        _ => None,
     }
 }
 

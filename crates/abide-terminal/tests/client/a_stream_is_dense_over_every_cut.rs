@@ -8,8 +8,8 @@ use abide_terminal::client::{
     Identity, Instant, StreamEnd, StreamEvent, StreamInput, StreamLink, StreamOutput, WhenGone,
 };
 use abide_terminal::protocol::{
-    Attach, Attached, Detached, ErrorMessage, Former, Frame, InputApplied, Mode, OwnershipChanged, StartAt,
-    StreamMessage, StreamRequest, WireError, limits, message_frame, output_header, read_hello, read_stream,
+    Attach, Attached, Detached, ErrorMessage, Former, Frame, InputApplied, Lagged, Mode, OnLag, OwnershipChanged,
+    StartAt, StreamMessage, StreamRequest, WireError, limits, message_frame, output_header, read_hello, read_stream,
     snapshot_header,
 };
 use abide_terminal::{ByteOffset, Cause, ClientId, Incarnation, InputOffset, OwnerEpoch, SessionId, State};
@@ -28,6 +28,7 @@ fn us() -> ClientId {
 /// The stream of the connection that stands.
 struct Attachment {
     mode: Mode,
+    on_lag: OnLag,
     cursor: u64,
     told_applied: u64,
 }
@@ -103,7 +104,7 @@ impl Daemon {
             Frame::Message(text) => match read_stream(&text).unwrap() {
                 StreamRequest::Attach(id, attach) => self.attach(id, &attach),
                 StreamRequest::Detach => self.say(&StreamMessage::Detached(Detached::new(Code::Detached))),
-                StreamRequest::Resize(_) | StreamRequest::InputState => {}
+                StreamRequest::Resize(_) | StreamRequest::Ack(_) | StreamRequest::InputState => {}
             },
             Frame::Input { owner_epoch, input_offset, bytes } => self.input(owner_epoch, input_offset, &bytes),
             Frame::Output { .. } | Frame::Snapshot { .. } => panic!("a client sends neither"),
@@ -139,7 +140,8 @@ impl Daemon {
         }
         let mode = if self.owner == Some(us()) { attach.mode } else { Mode::Observer };
         let snapshot_bytes = if snapshot { SNAPSHOT.len() as u64 } else { 0 };
-        self.attachment = Some(Attachment { mode, cursor: offset, told_applied: self.applied as u64 });
+        self.attachment =
+            Some(Attachment { mode, on_lag: attach.on_lag, cursor: offset, told_applied: self.applied as u64 });
         let attached = Attached {
             id,
             session: SessionId::from_parts(1, 1),
@@ -161,12 +163,44 @@ impl Daemon {
         };
         self.say(&StreamMessage::Attached(attached));
         if snapshot {
-            for (position, part) in (0..).step_by(100).zip(SNAPSHOT.chunks(100)) {
-                let wire = self.wire.as_mut().unwrap();
-                wire.to_client.extend(snapshot_header(position, part.len()));
-                wire.to_client.extend(part);
-            }
+            self.send_snapshot();
         }
+    }
+
+    fn send_snapshot(&mut self) {
+        for (position, part) in (0..).step_by(100).zip(SNAPSHOT.chunks(100)) {
+            let wire = self.wire.as_mut().unwrap();
+            wire.to_client.extend(snapshot_header(position, part.len()));
+            wire.to_client.extend(part);
+        }
+    }
+
+    /// Skips to the end, and at times over a change of owner.
+    fn lag(&mut self, random: &mut Rng) {
+        let follows = |attachment: &Attachment| attachment.on_lag == OnLag::Follow;
+        if self.attachment.as_ref().is_none_or(follows) {
+            return;
+        }
+        if random.one_in(3) {
+            let owners = [None, Some(us()), Some("them".parse().unwrap())];
+            self.set_owner(owners[random.index(3)].clone());
+        }
+        let end = self.end();
+        let Some(attachment) = &mut self.attachment else { return };
+        let from = std::mem::replace(&mut attachment.cursor, end);
+        let mode = attachment.mode;
+        self.say(&StreamMessage::Lagged(Lagged {
+            from: ByteOffset(from),
+            to: ByteOffset(end),
+            snapshot_bytes: SNAPSHOT.len() as u64,
+            cols: 80,
+            rows: 24,
+            incarnation: Incarnation(1),
+            owner: self.owner.clone(),
+            owner_epoch: OwnerEpoch(self.owner_epoch),
+            mode,
+        }));
+        self.send_snapshot();
     }
 
     /// Up to where the log of this epoch and that of now agree.
@@ -212,7 +246,8 @@ impl Daemon {
         }
     }
 
-    fn change_owner(&mut self, owner: Option<ClientId>) {
+    /// Another owner, of whom the stream is not told.
+    fn set_owner(&mut self, owner: Option<ClientId>) -> Option<ClientId> {
         self.tell_applied(true);
         if self.applied > 0 {
             let (owner_epoch, input_applied) = (OwnerEpoch(self.owner_epoch), InputOffset(self.applied as u64));
@@ -222,9 +257,16 @@ impl Daemon {
         self.owner_epoch += 1;
         self.accepted.clear();
         self.applied = 0;
-        let Some(attachment) = &mut self.attachment else { return };
-        attachment.mode = if self.owner == Some(us()) { Mode::Owner } else { Mode::Observer };
-        attachment.told_applied = 0;
+        if let Some(attachment) = &mut self.attachment {
+            attachment.mode = if self.owner == Some(us()) { Mode::Owner } else { Mode::Observer };
+            attachment.told_applied = 0;
+        }
+        former
+    }
+
+    fn change_owner(&mut self, owner: Option<ClientId>) {
+        let former = self.set_owner(owner);
+        let Some(attachment) = &self.attachment else { return };
         let (mode, offset) = (attachment.mode, ByteOffset(attachment.cursor));
         self.say(&StreamMessage::OwnershipChanged(OwnershipChanged {
             offset,
@@ -303,6 +345,7 @@ struct Viewer {
     typed: BTreeMap<u32, Vec<u8>>,
     lost: BTreeMap<u32, Option<u64>>,
     named: u64,
+    lagged: u64,
     counts: [u64; 3],
 }
 
@@ -338,6 +381,13 @@ impl Viewer {
                 self.shown.extend(bytes.iter().enumerate().map(|(at, byte)| (offset.0 + at as u64, *byte)));
                 self.next = Some(offset.0 + bytes.len() as u64);
             }
+            StreamEvent::Lagged(lagged) => {
+                assert_eq!(Some(lagged.from.0), self.next, "seed {seed}: from where it stood");
+                self.epoch = (lagged.mode == Mode::Owner).then_some(lagged.owner_epoch.0);
+                self.snapshot = Some((lagged.to.0, Vec::new()));
+                self.next = None;
+                self.lagged += 1;
+            }
             StreamEvent::Skipped { from, to } => {
                 assert!(self.next.is_none_or(|next| next == from.0), "seed {seed}: from where it stood");
                 self.next = self.next.map(|_| to.0);
@@ -363,7 +413,11 @@ impl Viewer {
             }
             StreamEvent::Away => self.counts[2] += 1,
             StreamEvent::InputApplied(_) | StreamEvent::Refused(_) | StreamEvent::Time(_) => {}
-            StreamEvent::Resized(_) | StreamEvent::Hole(_) | StreamEvent::Restored(_) | StreamEvent::Exited(_) => {
+            StreamEvent::Backpressure(_)
+            | StreamEvent::Resized(_)
+            | StreamEvent::Hole(_)
+            | StreamEvent::Restored(_)
+            | StreamEvent::Exited(_) => {
                 panic!("none of these was sent")
             }
         }
@@ -387,7 +441,8 @@ impl History {
             WhenGone::Snapshot => StartAt::Snapshot,
             WhenGone::Nearest => StartAt::Offset { offset: ByteOffset(0), epoch: None },
         };
-        let attach = Attach { from, ..Attach::new(SessionId::from_parts(1, 1).into(), mode) };
+        let on_lag = if seed.is_multiple_of(3) { OnLag::Resync } else { OnLag::Follow };
+        let attach = Attach { from, on_lag, ..Attach::new(SessionId::from_parts(1, 1).into(), mode) };
         let viewer = Viewer {
             seed,
             shown: BTreeMap::new(),
@@ -397,6 +452,7 @@ impl History {
             typed: BTreeMap::new(),
             lost: BTreeMap::new(),
             named: 0,
+            lagged: 0,
             counts: [0; 3],
         };
         let link = StreamLink::new(identity, attach, when_gone, Instant::default());
@@ -453,6 +509,9 @@ impl History {
             self.daemon.frame(frame);
         }
         self.daemon.send_output(random);
+        if faults && random.one_in(10) {
+            self.daemon.lag(random);
+        }
         self.daemon.write_input(random);
         if random.one_in(3) {
             self.daemon.tell_applied(false);
@@ -522,18 +581,22 @@ fn check(seed: u64, mode: Mode, when_gone: WhenGone) -> History {
 #[test]
 fn for_owners_and_observers_terminals_and_recorders() {
     let (mut dials, mut named, mut typed, mut counts, mut unknown) = (0, 0, 0, [0; 3], 0u64);
+    let mut lagged = 0;
     for seed in crate::seeds(2_000, 100_000) {
         let mode = if seed % 4 == 3 { Mode::Observer } else { Mode::Owner };
         let when_gone = if seed % 2 == 0 { WhenGone::Snapshot } else { WhenGone::Nearest };
         let history = check(seed, mode, when_gone);
         dials += history.dials;
         named += history.viewer.named;
+        lagged += history.viewer.lagged;
         typed += history.viewer.typed.values().map(Vec::len).sum::<usize>();
         counts = std::array::from_fn(|at| counts[at] + history.viewer.counts[at]);
         unknown += history.viewer.lost.values().filter(|applied| applied.is_none()).count() as u64;
     }
     let [pictures, lost, away] = counts;
     println!("{dials} dials, {away} losses, {named} named ranges, {pictures} pictures, {typed} bytes typed");
+    println!("{lagged} skips to a picture");
+    assert!(lagged > 2_000, "too few skips");
     println!("{lost} epochs with lost input, {unknown} of them untold");
     assert!(away > 4_000 && named > 400 && pictures > 1_000 && typed > 50_000 && lost > 200, "too few faults struck");
     assert!(unknown * 4 < lost, "nearly always it can be told what reached the program");

@@ -76,6 +76,7 @@ const ROWS: &[&str] = &[
 const OPERATIONS: &[(&str, &[&str])] = &[
     ("attach", &["Starting", "Running", "Terminating", "Exited", "Finalized"]),
     ("write", &["Running", "Terminating", "Exited", "Finalized"]),
+    ("write request", &["Starting", "Running", "Terminating", "Exited", "Finalized"]),
     ("signal", &["Starting", "Running", "Terminating", "Exited", "Finalized"]),
     ("resize", &["Starting", "Running", "Terminating", "Exited", "Finalized"]),
     ("kill", &["Starting", "Running", "Terminating", "Exited", "Finalized"]),

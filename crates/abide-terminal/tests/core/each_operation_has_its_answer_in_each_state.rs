@@ -28,6 +28,12 @@ const TABLE: &[(&str, &str, [&str; 6])] = &[
     ),
     ("signal", BOB, [FORBIDDEN, FORBIDDEN, FORBIDDEN, FORBIDDEN, FORBIDDEN, "SESSION_EXITED"]),
     (
+        "write",
+        ADA,
+        ["SESSION_STARTING", "SESSION_STARTING", "ok", "SESSION_TERMINATING", "SESSION_EXITED", "SESSION_EXITED"],
+    ),
+    ("write", BOB, [FORBIDDEN, FORBIDDEN, FORBIDDEN, FORBIDDEN, FORBIDDEN, "SESSION_EXITED"]),
+    (
         "resize",
         ADA,
         ["ok +resized", "ok +resized", "ok +resized", "SESSION_TERMINATING", "SESSION_EXITED", "SESSION_EXITED"],
@@ -109,6 +115,7 @@ fn input(operation: &str, who: &str) -> Input {
         "attach" => return attach(Mode::Owner),
         "observe" => return attach(Mode::Observer),
         "signal" => Op::Signal(2, Target::Leader),
+        "write" => Op::Write(None),
         "resize" => Op::Resize(size),
         "kill" | "kill, stale" => kill,
         "takeover" => Op::Takeover(None),
@@ -148,7 +155,9 @@ fn outcome(session: &mut Session, input: Input) -> String {
                 }
                 Output::Answer(Asker(1), Reply::Error(error)) => answer = error.code.as_str(),
                 Output::Answer(Asker(1), Reply::Kill { already: true, .. }) => answer = "already",
-                Output::Answer(Asker(1), _) | Output::DropLog(Some(Asker(1))) => answer = "ok",
+                Output::Answer(Asker(1), _) | Output::DropLog(Some(Asker(1))) | Output::Write(Asker(1), _) => {
+                    answer = "ok";
+                }
                 _ => {}
             }
         }

@@ -15,5 +15,6 @@ mod coverage;
 mod each_operation_has_its_answer_in_each_state;
 mod holder;
 mod journal;
+mod levels_are_told_exactly;
 mod script;
 mod world;

@@ -318,6 +318,7 @@ impl<'a> World<'a> {
                 self.draining = true;
             }
             Output::Answer(asker, reply) => self.answered(asker, &reply),
+            Output::Write(asker, _) => self.may_write(asker),
             Output::InputFinal(stream, epoch, applied) => {
                 let record = self.core.facts().record();
                 assert!(epoch < record.owner_epoch);
@@ -644,6 +645,15 @@ impl<'a> World<'a> {
         self.feed(Input::Durable(self.journal.durable));
     }
 
+    /// A write that is no stream's is let through: how its bytes are counted is the streams' story.
+    fn may_write(&mut self, asker: Asker) {
+        let asked = self.asked.remove(&asker).expect("answered once");
+        let record = self.core.facts().record();
+        let What::Op(client, ..) = &asked.what else { panic!("{asked:?}") };
+        assert_eq!((record.state, record.owner.as_ref()), (State::Running, Some(client)));
+        self.count(&asked, "ok");
+    }
+
     /// A request is answered.
     fn answered(&mut self, asker: Asker, reply: &Reply) {
         let asked = self.asked.remove(&asker).expect("answered once");
@@ -756,13 +766,19 @@ impl<'a> World<'a> {
             }
             "RESTORE_FAILED" => matches!(asked.what, What::Op(_, Op::Recover(_), _)),
             "SESSION_STARTING" => {
-                // An owner's stream also waits for the holder of a program that runs already.
+                // What types also waits for the holder of a program that runs already.
                 let uncounted = record.state < State::Exited
                     && !self.adopted
-                    && matches!(&asked.what, What::Attach(attach) if attach.mode == Mode::Owner);
+                    && match &asked.what {
+                        What::Attach(attach) => attach.mode == Mode::Owner,
+                        What::Op(_, op, _) => matches!(op, Op::Write(_)),
+                        What::Create => false,
+                    };
                 (record.state == State::Starting || uncounted)
-                    && (!matches!(asked.what, What::Attach(_)) || self.now.boot_ms >= asked.handled_at + 5_000)
+                    && (!(record.state != State::Starting || matches!(asked.what, What::Attach(_)))
+                        || self.now.boot_ms >= asked.handled_at + 5_000)
             }
+            "INPUT_ON_STREAM" => self.core.owner_stream().is_some(),
             "SESSION_TERMINATING" => record.state == State::Terminating,
             "SESSION_EXITED" => record.state >= State::Exited,
             "SESSION_RUNNING" => record.state < State::Exited,
@@ -793,6 +809,7 @@ fn name_of(op: &Op) -> &'static str {
         Op::Kill { .. } => "kill",
         Op::Signal(..) => "signal",
         Op::Resize(_) => "resize",
+        Op::Write(_) => "write request",
         Op::Takeover(_) => "takeover",
         Op::Release { .. } => "release",
         Op::Recover(_) => "recover",

@@ -3,8 +3,8 @@
 use abide_terminal::protocol::{
     Answer, ControlMessage, ControlRequest, Created, Decoder, Frame, Hello, Inspected, Killed, Listed, Nothing,
     Recovered, RecoveryReport, Released, Renamed, Resized, ScreenText, StreamMessage, StreamRequest, Subscribed,
-    TakenOver, Unsubscribed, Waited, input_frame, message_frame, output_header, read_control, read_hello, read_stream,
-    snapshot_header,
+    TakenOver, Unsubscribed, Waited, Written, input_frame, message_frame, output_header, read_control, read_hello,
+    read_stream, snapshot_header,
 };
 use abide_terminal::{ByteOffset, InputOffset, OwnerEpoch};
 use abide_wire::RequestId;
@@ -52,6 +52,8 @@ fn control_requests() {
         r#"{"type":"resize","id":"7","session":"build","cols":100,"rows":30,"xpixel":1,"ypixel":2,"owner_epoch":3}"#,
         r#"{"type":"takeover","id":"8","session":"build","owner_epoch":3,"cols":100,"rows":30}"#,
         r#"{"type":"release","id":"9","session":"build","to":"cli-1","owner_epoch":3}"#,
+        r#"{"type":"write","id":"14","session":"build","data_base64":"aGkK"}"#,
+        r#"{"type":"write","id":"14","session":@,"data_base64":"AP8=","owner_epoch":3,"input_offset":17}"#,
         r#"{"type":"remove","id":"10","session":"build"}"#,
         r#"{"type":"recover","id":"13","session":"build"}"#,
         r#"{"type":"recover","id":"13","session":@,"as":"shell"}"#,
@@ -80,7 +82,10 @@ fn stream_requests() {
         r#"{"type":"attach","id":"2","session":"build","mode":"owner","from":{"offset":300,"epoch":7},"on_lag":"follow","until":400}"#,
         r#"{"type":"attach","id":"2","session":"build","mode":"observer","from":{"offset":0},"on_lag":"follow","until":400,"times":true}"#,
         r#"{"type":"attach","id":"2","session":"build","mode":"owner","from":"live","on_lag":"follow","agent":"/tmp/ssh/agent.1"}"#,
+        r#"{"type":"attach","id":"2","session":"build","mode":"observer","from":"snapshot","on_lag":"resync","lag_bytes_max":65536,"window_bytes":65536}"#,
+        r#"{"type":"attach","id":"2","session":"build","mode":"observer","from":"live","on_lag":"disconnect"}"#,
         r#"{"type":"resize","cols":100,"rows":30}"#,
+        r#"{"type":"ack","offset":300}"#,
         r#"{"type":"input_state"}"#,
         r#"{"type":"detach"}"#,
     ];
@@ -131,6 +136,10 @@ fn stream_messages() {
         r#"{"type":"ownership_changed","offset":5,"former":"cli-1","owner_epoch":2,"cause":"lapsed","mode":"observer"}"#,
         r#"{"type":"input_applied","owner_epoch":1,"input_offset":17}"#,
         r#"{"type":"input_applied","owner_epoch":1,"input_offset":17,"final":true}"#,
+        r#"{"type":"lagged","from":5,"to":90,"snapshot_bytes":17,"cols":80,"rows":24,"incarnation":1,"owner":"cli-1","owner_epoch":2,"mode":"observer"}"#,
+        r#"{"type":"lagged","from":5,"to":90,"snapshot_bytes":17,"cols":80,"rows":24,"incarnation":1,"owner_epoch":3,"mode":"observer"}"#,
+        WARNING,
+        r#"{"type":"detached","code":"SLOW_SUBSCRIBER","resume_offset":5,"epoch":7}"#,
         r#"{"type":"hole","offset":5,"code":"JOURNAL_FAILED","lost_bytes":3}"#,
         r#"{"type":"time","offset":5,"at":1760000000000}"#,
         r#"{"type":"restored","offset":5,"incarnation":2,"at":1760000000000,"as":"command","code":"HOST_REBOOTED"}"#,
@@ -143,6 +152,9 @@ fn stream_messages() {
         round_trip::<StreamMessage>(text);
     }
 }
+
+/// The same on either kind of connection.
+const WARNING: &str = r#"{"type":"backpressure_warning","session":@,"layer":"socket","previous":"normal","level":"elevated","queued_bytes":530000,"limit_bytes":1048576,"change":3}"#;
 
 const RECORD: &str = r#"{"id":@,"name":"build","incarnation":1,"state":"Running","owner":"cli-5f0c9a11","owner_epoch":1,"observers":0,"pid":4711,"command":"cargo","args":["build"],"cwd":"/src","created_at":1760000000000,"started_at":1760000000012,"cols":80,"rows":24,"base_offset":0,"end_offset":0,"restore":"never","takeover":"allow","labels":{"team":"a"}}"#;
 
@@ -171,7 +183,7 @@ fn control_messages() {
     round_trip::<Created>(&created);
     round_trip::<Recovered>(&format!(r#"{{"session":{RECORD}}}"#));
     round_trip::<Listed>(&format!(r#"{{"sessions":[{RECORD},{RECORD}],"next":@}}"#));
-    let streams = r#"[{"client_id":"cli-1","mode":"observer","offset":5}]"#;
+    let streams = r#"[{"client_id":"cli-1","mode":"observer","offset":5,"level":"high"}]"#;
     round_trip::<Inspected>(&format!(r#"{{"session":{RECORD},"streams":{streams}}}"#));
     let env = r#""env":{"A":"1"},"#;
     round_trip::<Inspected>(&format!(r#"{{"session":{RECORD},{env}"streams":[]}}"#));
@@ -186,6 +198,14 @@ fn control_messages() {
     round_trip::<Resized>(r#"{"cols":100,"rows":30}"#);
     round_trip::<TakenOver>(r#"{"owner_epoch":2,"input_applied":0}"#);
     round_trip::<Released>(r#"{"owner_epoch":3}"#);
+    round_trip::<Written>(r#"{"owner_epoch":3,"input_offset":20,"input_applied":17}"#);
+    round_trip::<ControlMessage>(WARNING);
+    round_trip::<ControlMessage>(
+        r#"{"type":"backpressure_warning","layer":"client","previous":"high","level":"normal","queued_bytes":0,"limit_bytes":8388608,"change":4}"#,
+    );
+    round_trip::<ControlMessage>(
+        r#"{"type":"backpressure_warning","session":@,"layer":"session","previous":"elevated","level":"high","queued_bytes":262144,"limit_bytes":262144,"change":2}"#,
+    );
     round_trip::<Nothing>("{}");
     let alive = r#"{"session":@,"name":"a","outcome":"alive"}"#;
     let lost =

@@ -79,7 +79,7 @@ fn what_is_not_json_closes_and_what_is_no_request_does_not() {
     check(read_control(b"[]"), Code::BadRequest, false, None);
     check(read_control(b"{}"), Code::BadRequest, false, Some("type"));
     check(read_control(br#"{"type":"fly","id":"1"}"#), Code::UnknownRequest, false, None);
-    check(read_stream(br#"{"type":"ack","offset":5}"#), Code::UnknownRequest, false, None);
+    check(read_stream(br#"{"type":"fly","offset":5}"#), Code::UnknownRequest, false, None);
 }
 
 #[test]
@@ -124,13 +124,21 @@ fn a_bad_field_is_named() {
         (r#"{"type":"create","id":"1","cols":80,"rows":24,"env":{"A":"1","A":"2"}}"#, "env"),
         (r#"{"type":"shutdown","id":"1","mode":"keep","restart":{"binary":"/a","binary":"/b"}}"#, "restart"),
         (r#"{"type":"shutdown","id":"1","mode":"now"}"#, "mode"),
+        (r#"{"type":"write","id":"1","session":"a"}"#, "data_base64"),
+        (r#"{"type":"write","id":"1","session":"a","data_base64":""}"#, "data_base64"),
+        (r#"{"type":"write","id":"1","session":"a","data_base64":"a"}"#, "data_base64"),
+        (r#"{"type":"write","id":"1","session":"a","data_base64":"aGkK","input_offset":-1}"#, "input_offset"),
     ] {
         check(read_control(text.as_bytes()), Code::BadRequest, false, Some(named));
     }
     for (text, named) in [
         (r#"{"type":"attach","session":"a","mode":"owner","on_lag":"follow"}"#, "id"),
-        (r#"{"type":"attach","id":"1","session":"a","mode":"owner"}"#, "on_lag"),
-        (r#"{"type":"attach","id":"1","session":"a","mode":"owner","on_lag":"resync"}"#, "on_lag"),
+        (r#"{"type":"attach","id":"1","session":"a","mode":"owner","on_lag":"wait"}"#, "on_lag"),
+        (r#"{"type":"attach","id":"1","session":"a","mode":"owner","lag_bytes_max":65535}"#, "lag_bytes_max"),
+        (r#"{"type":"attach","id":"1","session":"a","mode":"owner","lag_bytes_max":1073741825}"#, "lag_bytes_max"),
+        (r#"{"type":"attach","id":"1","session":"a","mode":"owner","window_bytes":65535}"#, "window_bytes"),
+        (r#"{"type":"ack"}"#, "offset"),
+        (r#"{"type":"ack","offset":9007199254740992}"#, "offset"),
         (r#"{"type":"attach","id":"1","session":"a","mode":"king","on_lag":"follow"}"#, "mode"),
         (r#"{"type":"attach","id":"1","session":"a","mode":"owner","on_lag":"follow","from":"end"}"#, "from"),
         (r#"{"type":"attach","id":"1","session":"a","mode":"owner","on_lag":"follow","from":{"epoch":1}}"#, "from"),
@@ -147,6 +155,26 @@ fn a_bad_field_is_named() {
     ] {
         check(read_stream(text.as_bytes()), Code::BadRequest, false, Some(named));
     }
+}
+
+#[test]
+fn a_write_has_its_bound() {
+    let write = |bytes: usize| {
+        let data = format!("{}{}", "QUFB".repeat(bytes / 3), ["", "QQ==", "QUE="][bytes % 3]);
+        read_control(format!(r#"{{"type":"write","id":"1","session":"a","data_base64":"{data}"}}"#).as_bytes())
+    };
+    assert!(write(65_536).is_ok());
+    for bytes in [65_537, 65_538, 65_539] {
+        check(write(bytes), Code::BadRequest, false, Some("data_base64"));
+    }
+}
+
+#[test]
+fn an_attach_resyncs_unless_it_says_otherwise() {
+    use abide_terminal::protocol::{OnLag, StreamRequest};
+    let read = read_stream(br#"{"type":"attach","id":"1","session":"a","mode":"owner"}"#).unwrap();
+    let StreamRequest::Attach(_, attach) = read else { panic!("{read:?}") };
+    assert_eq!((attach.on_lag, attach.lag_bytes_max, attach.window_bytes), (OnLag::Resync, None, None));
 }
 
 #[test]

@@ -554,6 +554,7 @@ impl Stream {
             | StreamEvent::Refused(_)
             | StreamEvent::Time(_)
             | StreamEvent::Away => {}
+            StreamEvent::Lagged(_) | StreamEvent::Backpressure(_) => panic!("streams follow here"),
         }
     }
 

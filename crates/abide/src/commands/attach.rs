@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use abide_terminal::client::WhenGone;
-use abide_terminal::protocol::{Attach, Create, List, Mode, Release, SessionRef, Take, WindowSize, WireError};
+use abide_terminal::protocol::{Attach, Create, List, Mode, OnLag, Release, SessionRef, Take, WindowSize, WireError};
 use abide_terminal::{Exit, ExitKind, OwnerEpoch, Record, State, kill::Signal};
 use abide_wire::Code;
 
@@ -26,6 +26,8 @@ pub(crate) fn attach(global: &Global, args: args::Attach) -> Outcome {
     refuse_itself(&record)?;
     let size = window_size();
     let attach = Attach {
+        on_lag: on_lag(),
+        lag_bytes_max: Some(LAG_BYTES_MAX),
         cols: size.cols,
         rows: size.rows,
         xpixel: size.xpixel,
@@ -38,6 +40,14 @@ pub(crate) fn attach(global: &Global, args: args::Attach) -> Outcome {
         take_over(&mut context, &record, size).map_err(|error| own(Failure::new(error).about(&*record.name)))?;
     }
     view(global, &mut context, &record, View { attach, when_gone, source, may_take: !observe })
+}
+
+/// A terminal that falls behind by this much skips to the screen as it is: so that Ctrl-C shows its effect soon.
+pub(super) const LAG_BYTES_MAX: u64 = 1 << 20;
+
+/// What is no terminal gets every byte.
+pub(super) fn on_lag() -> OnLag {
+    if has_terminal() { OnLag::Resync } else { OnLag::Follow }
 }
 
 /// Failures of `run` and `attach` must not look like the program's own status.

@@ -36,6 +36,8 @@ pub(crate) fn run(global: &Global, run: args::Run) -> Outcome {
     let size = window_size();
     let attach = Attach {
         from,
+        on_lag: attach::on_lag(),
+        lag_bytes_max: Some(attach::LAG_BYTES_MAX),
         cols: size.cols,
         rows: size.rows,
         xpixel: size.xpixel,

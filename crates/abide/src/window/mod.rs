@@ -23,7 +23,7 @@ use abide_terminal::client::{
     Address, Identity, Instant, StreamEnd, StreamEvent, StreamInput, StreamLink, StreamOutput, WhenGone,
 };
 use abide_terminal::options::DetachKey;
-use abide_terminal::protocol::{Attach, Attached, Mode, OwnershipChanged, Restored, WireError};
+use abide_terminal::protocol::{Attach, Attached, Lagged, Mode, OwnershipChanged, Restored, WireError};
 use abide_terminal::{ByteOffset, Cause, ClientId, Exit, OwnerEpoch, seam};
 use abide_wire::Code;
 use bytes::{Buf, Bytes};
@@ -447,6 +447,7 @@ impl<'a> Window<'a> {
                     self.tell("what you typed last may not have reached the program (OUTCOME_UNKNOWN)");
                 }
             },
+            StreamEvent::Lagged(lagged) => self.lagged(&lagged),
             StreamEvent::Restored(restored) => self.restored(&restored),
             StreamEvent::Hole(hole) => {
                 let lost = hole.lost_bytes.map_or("some".to_owned(), |bytes| bytes.to_string());
@@ -467,8 +468,16 @@ impl<'a> Window<'a> {
             | StreamEvent::Resized(_)
             | StreamEvent::Time(_)
             | StreamEvent::InputApplied(_)
+            | StreamEvent::Backpressure(_)
             | StreamEvent::Away => {}
         }
+    }
+
+    /// The terminal is too slow for the program: it gets the screen as it is now, and answers what is asked from there on.
+    fn lagged(&mut self, lagged: &Lagged) {
+        self.told_epoch(lagged.owner_epoch);
+        let answers = lagged.mode == Mode::Owner && self.terminal.is_some();
+        self.queries.attached(answers.then_some(lagged.to));
     }
 
     /// Another program begins: what the lost one had on the terminal ends.

@@ -7,7 +7,7 @@ use abide_terminal::client::StreamEvent;
 use abide_terminal::protocol::Mode;
 use tokio::time::timeout;
 
-use crate::harness::{BEGINNING, Place, SOON};
+use crate::harness::{BEGINNING, Peer, Place, SOON, hello};
 
 /// Asks for the device's attributes when file `$1` is there, and prints what came within a second, in hexadecimal.
 const ASK: &str = r#"
@@ -69,4 +69,51 @@ fn a_query_is_answered_at_most_once() {
 
     place.renew_daemon();
     assert_eq!(ask(&place, "killed"), ANSWER, "the next daemon answers what is asked of it, once");
+}
+
+/// Prints more than a stream may lag behind, asks, and waits for the answer.
+const FLOOD_AND_ASK: &str = r#"
+stty raw -echo
+while [ ! -e go ]; do sleep 0.02; done
+seq 1000000
+printf '\033[c'
+printf 'got: %s.' "$(dd bs=64 count=1 2>/dev/null | od -An -tx1 | tr -d ' \n')"
+exec sleep 1000
+"#;
+
+/// What it prints before it waits.
+const ASKED_AT: u64 = 6_888_896 + 3;
+
+#[test]
+fn what_the_owners_terminal_skips_is_answered_by_the_model() {
+    let place = Place::new();
+    place.session("asker", FLOOD_AND_ASK);
+    let mut owner = Peer::greeted(&place, &hello("owner", "stream"));
+    let attach = r#"{"type":"attach","id":"1","session":"asker","mode":"owner","from":"live","lag_bytes_max":65536}"#;
+    assert_eq!(owner.ask(attach)["mode"], "owner");
+    fs::write(place.work().join("go"), "").unwrap();
+    place.wait_output("asker", ASKED_AT - 1);
+    // A snapshot of all that was printed: the model is behind the query.
+    let mut looker = Peer::greeted(&place, &hello("looker", "stream"));
+    let attached = looker.ask(r#"{"type":"attach","id":"1","session":"asker","mode":"observer"}"#);
+    assert_eq!(attached["offset"], ASKED_AT);
+
+    let (mut seen, mut skipped) = (Vec::new(), 0);
+    while !seen.ends_with(b".") {
+        let frame = owner.frame().expect("the stream goes on");
+        match frame.kind {
+            1 => {
+                let message: serde_json::Value = serde_json::from_slice(&frame.payload).unwrap();
+                if message["type"] == "lagged" {
+                    assert_eq!((&message["to"], &message["mode"]), (&ASKED_AT.into(), &"owner".into()));
+                    skipped += 1;
+                    seen.clear();
+                }
+            }
+            2 => seen.extend_from_slice(&frame.payload[8..]),
+            _ => {}
+        }
+    }
+    assert_eq!(skipped, 1);
+    assert_eq!(String::from_utf8_lossy(&seen), format!("got: {ANSWER}."), "the model answers, once");
 }

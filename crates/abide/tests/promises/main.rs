@@ -8,6 +8,7 @@
 
 mod harness;
 
+mod a_burst_is_followed_over_every_attach;
 mod a_condition_is_waited_for;
 mod a_crash_changes_nothing;
 mod a_daemon_killed_under_a_window_is_not_noticed;
@@ -24,14 +25,17 @@ mod a_program_without_a_record_becomes_a_session;
 mod a_query_is_answered_at_most_once;
 mod a_restart_is_a_pause;
 mod a_screen_is_read_as_text;
+mod a_script_types;
 mod a_session_gets_another_name;
 mod a_session_survives_its_daemon;
+mod a_slow_viewer_costs_its_own_place;
 mod a_wish_that_cannot_be_met_leaves_nothing;
 mod an_ssh_agent_is_reached_again;
 mod commands_answer_as_documented;
 mod commands_follow_the_configuration;
 mod commands_have_their_shapes;
 mod damage_is_named_or_refused;
+mod each_role_has_its_rights;
 mod events_are_told_once_and_in_order;
 mod every_code_that_can_be_met_is_met;
 mod keystrokes_arrive_once;
@@ -39,6 +43,7 @@ mod one_daemon_serves;
 mod one_types_and_others_look_on;
 mod only_the_owner_changes_a_session;
 mod secrets_and_planted_links;
+mod sixteen_clients_race_for_a_session;
 mod systemd_starts_and_restarts_the_daemon;
 mod the_journal_is_looked_at_without_a_daemon;
 mod the_terminal_is_put_back;

@@ -72,7 +72,7 @@ fn each_row_has_its_answer() {
         "SESSION_NOT_FOUND"
     );
     assert_eq!(
-        stream.ask(r#"{"type":"attach","id":"1","session":"nobody","mode":"owner","on_lag":"resync"}"#)["details"]["field"],
+        stream.ask(r#"{"type":"attach","id":"1","session":"nobody","mode":"owner","on_lag":"wait"}"#)["details"]["field"],
         "on_lag"
     );
     place.ok(&["ls", "--no-start"]);

@@ -32,7 +32,7 @@ impl World<'_> {
         if !self.clients[&client].connected {
             return self.connect(&client);
         }
-        match self.random.below(28) {
+        match self.random.below(30) {
             0 => self.disconnect(&client),
             1..=5 => self.attach(&client),
             6 => self.stream_ends(),
@@ -67,6 +67,10 @@ impl World<'_> {
             24 | 25 => {
                 let name = ["build", "quiet-heron", "build-2"][self.random.index(3)];
                 self.ask(client, Op::Rename(name.to_owned()));
+            }
+            26 | 27 => {
+                let offset = self.random.one_in(2).then_some(InputOffset(0));
+                self.ask(client, Op::Write(offset));
             }
             _ => self.ask(client, Op::Remove),
         }
@@ -202,6 +206,25 @@ impl World<'_> {
                 State::Starting if matches!(op, Op::Resize(_)) => vec!["ok"],
                 State::Starting => vec!["SESSION_STARTING"],
                 State::Running => vec!["ok"],
+                State::Terminating => vec!["SESSION_TERMINATING"],
+                State::Exited => vec!["SESSION_EXITED"],
+            },
+            Op::Write(offset) => match record.state {
+                State::Finalized => vec!["SESSION_EXITED"],
+                _ if !owns => vec!["ROLE_FORBIDDEN"],
+                State::Starting => vec!["SESSION_STARTING"],
+                State::Running if offset.is_none() && self.core.owner_stream().is_some() => vec!["INPUT_ON_STREAM"],
+                State::Running if self.adopted => vec!["ok"],
+                // It waits for the holder, and is looked at again.
+                State::Running => vec![
+                    "ok",
+                    "SESSION_STARTING",
+                    "SESSION_TERMINATING",
+                    "SESSION_EXITED",
+                    "SESSION_GONE",
+                    "ROLE_FORBIDDEN",
+                    "INPUT_ON_STREAM",
+                ],
                 State::Terminating => vec!["SESSION_TERMINATING"],
                 State::Exited => vec!["SESSION_EXITED"],
             },

@@ -53,6 +53,7 @@ impl Daemon {
             }
             Output::DropLog(asker) => self.drop_log(machine, id, asker),
             Output::FindProcesses { leader, reaped } => self.find_processes(machine, id, leader, reaped),
+            Output::Write(..) => panic!("nobody writes without a stream here"),
             Output::Screen => {}
             Output::RemoveFiles(incarnation) => remove_files(machine, id, incarnation),
         }

@@ -1,9 +1,9 @@
 //! A stream: a reader of a session's log at its own pace.
 
 use abide_journal::{Cursor, Level, Log, ReadLimit};
-use abide_terminal::protocol::{Detached, ExitTold, StreamMessage, message_frame, output_header};
+use abide_terminal::protocol::{Detached, ExitTold, OnLag, StreamMessage, message_frame, output_header};
 use abide_terminal::session::StreamId;
-use abide_terminal::stream::{self, Seen, Step, Teller, Told};
+use abide_terminal::stream::{self, Lag, Seen, Step, Teller, Told};
 use abide_terminal::{ByteOffset, ClientId, SessionId, State};
 use abide_wire::Code;
 
@@ -79,8 +79,13 @@ impl Daemon {
         let seen = Seen {
             cursor: viewer.cursor,
             end: stream::end_at(&viewer.log, Level::Written),
+            base: ByteOffset(0),
+            model: ByteOffset(0),
             until: None,
-            has_room: machine.net.unread(viewer.wire, End::Server) < machine.limits.socket_high_bytes,
+            lag: Lag { on_lag: OnLag::Follow, bytes_max: 0 },
+            snapshot_left: 0,
+            room: machine.limits.socket_high_bytes.saturating_sub(machine.net.unread(viewer.wire, End::Server)),
+            credit: u64::MAX,
             finalized: state == State::Finalized,
             removed: false,
         };
@@ -102,6 +107,7 @@ impl Daemon {
                 false
             }
             Step::AwaitOutput => false,
+            Step::Snapshot(_) | Step::Resync => panic!("streams follow here, from offsets"),
             Step::Exited => {
                 if let (Some(exit), Some(exited_at)) = (exit, exited_at) {
                     let offset = ByteOffset(viewer.cursor.offset.0);

@@ -40,6 +40,8 @@ pub(super) fn meet(met: &mut Met) {
     met.by(Code::InputGap, &next(&mut owner, "error"));
     owner.send(3, &input(epoch, 0, 65_537));
     met.by(Code::InputQueueFull, &next(&mut owner, "error"));
+    let mut control = Peer::greeted(&place, &hello("ada", "control"));
+    met.by(Code::InputOnStream, &control.ask(r#"{"type":"write","id":"1","session":"s","data_base64":"eA=="}"#));
     let (mut newer, _) = attach(&place, "ada", "owner", "");
     met.by(Code::Replaced, &next(&mut owner, "detached"));
     newer.say(r#"{"type":"detach"}"#);
@@ -60,6 +62,16 @@ pub(super) fn meet(met: &mut Met) {
     let mut late = Peer::greeted(&place, &hello("bob", "stream"));
     let gone = r#"{"type":"attach","id":"1","session":"long","on_lag":"follow","from":{"offset":0},"mode":"observer"}"#;
     met.by(Code::OffsetTrimmed, &late.ask(gone));
+
+    // It takes nothing while more is printed than it may lag behind.
+    let slow = r#","on_lag":"disconnect","lag_bytes_max":65536"#;
+    let attach_slow = r#"{"type":"attach","id":"1","session":"flood","from":{"offset":0},"mode":"observer""#;
+    let mut slow_peer = Peer::greeted(&place, &hello("cy", "stream"));
+    place.session("flood", "while [ ! -e flood ]; do sleep 0.02; done; seq 1000000; exec sleep 1000");
+    assert_eq!(slow_peer.ask(&format!("{attach_slow}{slow}}}"))["type"], "attached");
+    std::fs::write(place.work().join("flood"), "").unwrap();
+    place.wait_output("flood", 6_000_000);
+    met.by(Code::SlowSubscriber, &next(&mut slow_peer, "detached"));
 
     let (mut last, _) = attach(&place, "bob", "observer", "");
     place.ok(&["stop"]);

@@ -10,7 +10,7 @@ mod wire;
 use std::time::Duration;
 
 pub(crate) use client::{BEGINNING, inspect};
-pub(crate) use lines::Lines;
+pub(crate) use lines::{Lines, Numbers};
 pub(crate) use place::{ABIDE, Place};
 pub(crate) use process::{arguments, ends_within, is_alive, kill, parent, signal, wait_in};
 pub(crate) use wire::{Peer, hello};

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 
-use abide_wire::{Decoder, encode};
+use abide_wire::{Decoder, RawFrame, encode};
 use serde_json::Value;
 
 use super::SOON;
@@ -20,14 +20,18 @@ pub(crate) fn hello(client: &str, role: &str) -> String {
 pub(crate) struct Peer {
     socket: UnixStream,
     decoder: Decoder,
+    buffer: Vec<u8>,
 }
+
+/// Bytes that are read at once.
+const READ_BYTES: usize = 128 << 10;
 
 impl Peer {
     /// One that has not said anything yet.
     pub(crate) fn new(place: &Place) -> Self {
         let socket = abide_terminal::client::connect(&place.socket()).unwrap();
         socket.set_read_timeout(Some(SOON)).unwrap();
-        Self { socket, decoder: Decoder::new(1 << 20) }
+        Self { socket, decoder: Decoder::new(1 << 20), buffer: vec![0; READ_BYTES] }
     }
 
     /// One that was greeted back.
@@ -72,16 +76,34 @@ impl Peer {
     #[track_caller]
     pub(crate) fn answer(&mut self) -> Option<Value> {
         loop {
-            if let Some(frame) = self.decoder.next_frame().unwrap() {
-                if frame.kind == 1 {
-                    return Some(serde_json::from_slice(&frame.payload).unwrap());
-                }
-                continue;
+            let frame = self.frame()?;
+            if frame.kind == 1 {
+                return Some(serde_json::from_slice(&frame.payload).unwrap());
             }
-            let mut buffer = [0; 4096];
-            match self.socket.read(&mut buffer) {
+        }
+    }
+
+    /// The next message of this type.
+    #[track_caller]
+    pub(crate) fn next(&mut self, kind: &str) -> Value {
+        loop {
+            let message = self.answer().unwrap_or_else(|| panic!("the connection ended without {kind}"));
+            if message["type"] == kind {
+                return message;
+            }
+        }
+    }
+
+    /// The next frame; `None` once the daemon has closed.
+    #[track_caller]
+    pub(crate) fn frame(&mut self) -> Option<RawFrame> {
+        loop {
+            if let Some(frame) = self.decoder.next_frame().unwrap() {
+                return Some(frame);
+            }
+            match self.socket.read(&mut self.buffer) {
                 Ok(0) => return None,
-                Ok(read) => self.decoder.extend(&buffer[..read]),
+                Ok(read) => self.decoder.extend(&self.buffer[..read]),
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => panic!("no answer: {error}"),
