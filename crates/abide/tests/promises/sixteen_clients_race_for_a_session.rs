@@ -22,7 +22,7 @@ use crate::harness::{BEGINNING, Peer, Place, SOON, hello, is_alive, size};
 const CLIENTS: usize = 16;
 
 /// Rounds that go on at the same time, each with clients of its own.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 3;
 
 /// What each client does in a round before anybody kills.
 const ACTIONS: usize = 3;
@@ -129,27 +129,18 @@ async fn acts(
 ) -> Result<Option<Typed>, WireError> {
     let session = session.clone();
     match dice.below(8) {
-        0 | 1 => {
+        0..=2 => {
             let take = Take { session, owner_epoch: None, cols: 0, rows: 0 };
             client.call(take).await.map(|_| None)
         }
-        2 => {
+        3 => {
             let cols = 80 + u16::try_from(dice.below(40)).unwrap();
             let resize = Resize { session, cols, rows: 24, xpixel: 0, ypixel: 0, owner_epoch: None };
             client.call(resize).await.map(|_| None)
         }
-        3 => client.call(Release { session, to: None, owner_epoch: None }).await.map(|_| None),
-        kind => {
-            // At times without being the owner, which is refused.
-            if !dice.one_in(4) {
-                client.call(Take { session: session.clone(), owner_epoch: None, cols: 0, rows: 0 }).await?;
-            }
-            if kind < 7 {
-                writes(client, &session, letter, 1 + dice.index(300)).await.map(Some)
-            } else {
-                types(place, name, &session, letter, 1 + dice.index(3_000)).await.map(Some)
-            }
-        }
+        4 => client.call(Release { session, to: None, owner_epoch: None }).await.map(|_| None),
+        5 | 6 => writes(client, &session, letter, 1 + dice.index(300)).await.map(Some),
+        _ => types(place, name, &session, letter, 1 + dice.index(3_000)).await.map(Some),
     }
 }
 
@@ -352,8 +343,7 @@ const SLACK_MS: u64 = 5_000;
 #[test]
 fn sixteen_clients_race_for_a_session() {
     let rounds = size(300, 10_000);
-    // What is looked at here no power cut takes back: nothing waits for a disk.
-    let place = Arc::new(Place::new().with("ABIDE_TERMINAL_JOURNAL_SYNC", "os"));
+    let place = Arc::new(Place::new());
     place.start_daemon();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
     let tally = runtime.block_on(async {
@@ -382,9 +372,9 @@ fn sixteen_clients_race_for_a_session() {
     println!("{tally:?}");
     let rounds = rounds as u64;
     assert_eq!((tally.rounds, tally.late_refused), (rounds, 3 * rounds));
-    assert!(tally.kills > rounds / 2, "in too few rounds a kill was among what raced");
-    assert!(tally.done > 20 * rounds && tally.refused > rounds && tally.owners > 5 * rounds, "too little happened");
-    assert!(tally.applied > 100 * rounds && tally.untold < rounds, "too little was typed, or told of");
+    assert!(tally.kills > rounds / 3, "in too few rounds a kill was among what raced");
+    assert!(tally.done > 10 * rounds && tally.refused > rounds && tally.owners > 5 * rounds, "too little happened");
+    assert!(tally.applied > 10 * rounds && tally.untold < rounds, "too little was typed, or told of");
     place.wait_without_holders();
     let daemon = place.daemon().unwrap();
     let left: Vec<u32> = place.processes().into_iter().filter(|pid| *pid != daemon).collect();
