@@ -16,4 +16,5 @@ mod each_operation_has_its_answer_in_each_state;
 mod holder;
 mod journal;
 mod script;
+mod what_a_kill_was_to_end_ends;
 mod world;
