@@ -75,6 +75,8 @@ impl Session {
         match self.facts.state() {
             State::Starting if self.start_by.is_none() => self.start_by = Some(now.boot_ms + START_MS_MAX),
             State::Terminating if self.kill.is_none() => self.kill_recorded(now, out),
+            // It was hung up with that, if the daemon before lived long enough.
+            State::Exited if self.facts.record().started_at.is_none() => out.push(Output::HangUp),
             _ => {}
         }
     }
