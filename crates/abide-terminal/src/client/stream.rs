@@ -379,7 +379,8 @@ impl StreamLink {
                 input.rewind(attached.input_applied);
             }
             _ => {
-                let count = |input: &Window| input.final_count(attached.incarnation, attached.former);
+                let count =
+                    |input: &Window| input.final_count(attached.incarnation, attached.owner_epoch, attached.former);
                 let applied = self.input.as_ref().and_then(count);
                 self.settle(applied, out);
                 self.own(is_owner, attached.owner_epoch, attached.input_applied);
