@@ -273,7 +273,8 @@ impl StreamLink {
             Phase::Due(at) if at <= now && self.connection.is_open() => {
                 self.phase = Phase::Asked;
                 self.requests += 1;
-                let attach = Attach { from: self.begin(), ..self.attach.clone() };
+                let owner_epoch = self.input.as_ref().map(|input| input.owner_epoch);
+                let attach = Attach { from: self.begin(), owner_epoch, ..self.attach.clone() };
                 send(&StreamRequest::Attach(RequestId::from_number(self.requests), attach), out);
             }
             _ => {}

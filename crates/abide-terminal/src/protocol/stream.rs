@@ -126,6 +126,10 @@ pub struct Attach {
     /// Where the stream ends with `END_REACHED`; absent: nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "fields::optional_offset")]
     pub until: Option<ByteOffset>,
+    /// The owner epoch whose input this stream began and goes on with, after a reconnect. An owner that names another one,
+    /// or none, gets an epoch of its own, if any stream had the present one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner_epoch: Option<OwnerEpoch>,
 }
 
 impl Attach {
@@ -142,6 +146,7 @@ impl Attach {
             on_lag: OnLag::Follow,
             scrollback_lines: None,
             until: None,
+            owner_epoch: None,
         }
     }
 }

@@ -10,6 +10,7 @@ mod a_kill_reaches_a_holder_out_of_reach;
 mod a_lost_program_is_followed_by_its_policy;
 mod a_program_without_a_record_is_taken_in;
 mod adoption_makes_nobody_an_owner;
+mod an_owner_epoch_is_one_streams;
 mod any_order_of_events_keeps_the_rules;
 mod coverage;
 mod each_operation_has_its_answer_in_each_state;

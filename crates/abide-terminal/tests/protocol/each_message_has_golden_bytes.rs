@@ -78,6 +78,7 @@ fn stream_requests() {
         r#"{"type":"attach","id":"2","session":@,"mode":"observer","from":"live","on_lag":"follow"}"#,
         r#"{"type":"attach","id":"2","session":"build","mode":"observer","from":{"offset":300},"on_lag":"follow"}"#,
         r#"{"type":"attach","id":"2","session":"build","mode":"owner","from":{"offset":300,"epoch":7},"on_lag":"follow","until":400}"#,
+        r#"{"type":"attach","id":"2","session":"build","mode":"owner","from":"live","on_lag":"follow","owner_epoch":3}"#,
         r#"{"type":"resize","cols":100,"rows":30}"#,
         r#"{"type":"input_state"}"#,
         r#"{"type":"detach"}"#,

@@ -356,7 +356,7 @@ impl Daemon {
             rows: attach.rows,
             pixels: (0, 0),
         });
-        let request = session::Attach { stream, client, mode: attach.mode, size };
+        let request = session::Attach { stream, client, mode: attach.mode, size, owner_epoch: attach.owner_epoch };
         let asker = self.asker(Waiting::Attach { wire, id, attach: Box::new(attach), stream });
         self.streams.insert(stream, session);
         let connection = self.connections.get_mut(&wire).unwrap();
