@@ -66,9 +66,16 @@ impl Window {
         self.bytes.get(skip..).filter(|rest| !rest.is_empty()).map(|rest| (InputOffset(from), rest))
     }
 
-    /// How much of this epoch was applied, as an `attached` of a later epoch tells it; `None`: it cannot be told.
-    pub(super) fn final_count(&self, incarnation: Incarnation, former: Option<Former>) -> Option<InputOffset> {
-        let former = former.filter(|_| incarnation == self.incarnation)?;
+    /// How much of this epoch was applied, as an `attached` of epoch `present` tells it; `None`: it cannot be told, as long
+    /// as no later epoch has begun either.
+    pub(super) fn final_count(
+        &self,
+        incarnation: Incarnation,
+        present: OwnerEpoch,
+        former: Option<Former>,
+    ) -> Option<InputOffset> {
+        let over = incarnation == self.incarnation && present > self.owner_epoch;
+        let former = former.filter(|_| over)?;
         match former.owner_epoch.cmp(&self.owner_epoch) {
             // The last epoch that wrote is an older one: this one wrote nothing.
             std::cmp::Ordering::Less => Some(InputOffset(self.applied)),
@@ -109,10 +116,13 @@ mod tests {
         let told =
             |epoch, applied| Some(Former { owner_epoch: OwnerEpoch(epoch), input_applied: InputOffset(applied) });
         let window = window();
-        assert_eq!(window.final_count(Incarnation(1), told(3, 12)), Some(InputOffset(12)));
-        assert_eq!(window.final_count(Incarnation(1), told(2, 99)), Some(InputOffset(10)), "it wrote nothing more");
-        assert_eq!(window.final_count(Incarnation(1), told(4, 1)), None, "a later owner has typed");
-        assert_eq!(window.final_count(Incarnation(2), told(3, 12)), None, "another program");
-        assert_eq!(window.final_count(Incarnation(1), None), None);
+        let count =
+            |incarnation, present, former| window.final_count(Incarnation(incarnation), OwnerEpoch(present), former);
+        assert_eq!(count(1, 5, told(3, 12)), Some(InputOffset(12)));
+        assert_eq!(count(1, 5, told(2, 99)), Some(InputOffset(10)), "it wrote nothing more");
+        assert_eq!(count(1, 5, told(4, 1)), None, "a later owner has typed");
+        assert_eq!(count(2, 5, told(3, 12)), None, "another program");
+        assert_eq!(count(1, 5, None), None);
+        assert_eq!(count(1, 3, told(2, 99)), None, "it is the present one, and has written since");
     }
 }

@@ -294,7 +294,8 @@ impl StreamLink {
             Phase::Due(at) if at <= now && self.connection.is_open() => {
                 self.phase = Phase::Asked;
                 self.requests += 1;
-                let attach = Attach { from: self.begin(), ..self.attach.clone() };
+                let owner_epoch = self.input.as_ref().map(|input| input.owner_epoch);
+                let attach = Attach { from: self.begin(), owner_epoch, ..self.attach.clone() };
                 send(&StreamRequest::Attach(RequestId::from_number(self.requests), attach), out);
             }
             _ => {}
@@ -405,7 +406,8 @@ impl StreamLink {
                 input.rewind(attached.input_applied);
             }
             _ => {
-                let count = |input: &Window| input.final_count(attached.incarnation, attached.former);
+                let count =
+                    |input: &Window| input.final_count(attached.incarnation, attached.owner_epoch, attached.former);
                 let applied = self.input.as_ref().and_then(count);
                 self.settle(applied, out);
                 self.own(is_owner, attached.owner_epoch, attached.input_applied);

@@ -266,13 +266,8 @@ impl Sessions {
         entry.link = None;
         let facts = entry.facts().clone();
         let around = surroundings(&self.shared, &facts, true, &self.holders());
-        // Programs of one that had ended by itself, or never was started, are not the holder's leavings.
-        let ran = match facts.state() {
-            State::Starting => facts.start_recorded,
-            State::Running | State::Terminating => true,
-            State::Exited | State::Finalized => false,
-        };
-        let left = if ran && around.exit_status.is_none() { around.left } else { Vec::new() };
+        let ends = recover::left_ends(&facts, around.exit_status.is_some());
+        let left = if ends { around.left } else { Vec::new() };
         let hub = self.hub.clone();
         tokio::spawn(async move {
             procs::end_left(&left).await;
@@ -308,13 +303,16 @@ impl Sessions {
         let Some(entry) = self.entries.get(&id) else { return };
         let rebooted = entry.facts().created.boot_id != self.shared.boot.to_string();
         let status = match exit {
-            Some(ExitSource::File) => around.and_then(|around| around.exit_status).map(|(status, _)| status),
+            Some(ExitSource::File) => around.as_ref().and_then(|around| around.exit_status).map(|(status, _)| status),
             _ => None,
         };
         let code = if rebooted { Code::HostRebooted } else { Code::HolderLost };
         let log = entry.log.clone();
+        let killed = recover::left_ends(entry.facts(), status.is_some());
+        let left = around.map(|around| around.left).filter(|_| killed).unwrap_or_default();
         let (hub, journal) = (self.hub.clone(), self.shared.journal.clone());
         tokio::spawn(async move {
+            procs::end_left(&left).await;
             let mut head = 0;
             if let Some(log) = log {
                 if let Some(entries) = missing.named(&log, code) {

@@ -203,7 +203,8 @@ impl Sessions {
         self.next_stream += 1;
         let stream = StreamId(self.next_stream);
         let size = known_size(attach.cols, attach.rows, (attach.xpixel, attach.ypixel));
-        let request = session::Attach { stream, client, mode: attach.mode, size };
+        let owner_epoch = attach.owner_epoch;
+        let request = session::Attach { stream, client, mode: attach.mode, size, owner_epoch };
         let waiting = Waiting::Attach { connection, id, attach: Box::new(attach), stream, reply };
         let asker = self.asker(waiting);
         self.streams.insert(stream, session);

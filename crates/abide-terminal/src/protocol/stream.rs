@@ -148,6 +148,10 @@ pub struct Attach {
     /// this one from now on.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "fields::socket")]
     pub agent: Option<PathBuf>,
+    /// The owner epoch whose input this stream began and goes on with, after a reconnect. An owner that names another one,
+    /// or none, gets an epoch of its own, if any stream had the present one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner_epoch: Option<OwnerEpoch>,
 }
 
 impl Attach {
@@ -168,6 +172,7 @@ impl Attach {
             until: None,
             times: false,
             agent: None,
+            owner_epoch: None,
         }
     }
 }

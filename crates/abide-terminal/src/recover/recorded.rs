@@ -38,3 +38,14 @@ impl Missing {
         }
     }
 }
+
+/// Whether what a dead holder left of its program ends with it. `has_ended`: its exit record says how the program ended.
+/// What a program leaves that ended by itself, or never was started, is not its holder's; what a kill was to end is.
+pub fn left_ends(facts: &Facts, has_ended: bool) -> bool {
+    match facts.state() {
+        State::Starting => facts.start_recorded && !has_ended,
+        State::Running => !has_ended,
+        State::Terminating => true,
+        State::Exited | State::Finalized => false,
+    }
+}

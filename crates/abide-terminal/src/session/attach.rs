@@ -24,13 +24,14 @@ impl Session {
             return self.wait_for_holder(now, Input::Attach(asker, attach));
         }
         if living && attach.mode == Mode::Owner {
-            if !self.owns(&attach.client) {
-                if self.facts.record().owner.is_some() {
-                    let connected = self.grace_until.is_none();
-                    let error = WireError::session_owned(self.facts.record(), connected);
-                    out.push(Output::Answer(asker, Reply::Error(error)));
-                    return;
-                }
+            let owns = self.owns(&attach.client);
+            if !owns && self.facts.record().owner.is_some() {
+                let connected = self.grace_until.is_none();
+                let error = WireError::session_owned(self.facts.record(), connected);
+                out.push(Output::Answer(asker, Reply::Error(error)));
+                return;
+            }
+            if !owns || !self.may_have_epoch(&attach) {
                 let client = attach.client.clone();
                 let then = Then::Again(Box::new(Input::Attach(asker, attach)));
                 self.change_owner(Some(client), Cause::Claimed, then, out);
@@ -52,9 +53,17 @@ impl Session {
         }
         if mode == Mode::Owner {
             self.replace_owner_streams(out);
+            self.had_epoch = self.facts.record().owner_epoch;
         }
         self.streams.insert(attach.stream, Viewer { client: attach.client, mode });
         out.push(Output::Answer(asker, Reply::Attached(Attached { mode, former: self.former })));
+    }
+
+    /// Whether an owner's stream may count its input in the present epoch: it has done so before, or no stream has. What two
+    /// of them typed in one epoch could not be told apart once a connection, or the daemon, is lost.
+    fn may_have_epoch(&self, attach: &Attach) -> bool {
+        let present = self.facts.record().owner_epoch;
+        attach.owner_epoch == Some(present) || self.had_epoch < present
     }
 
     fn replace_owner_streams(&mut self, out: &mut Vec<Output>) {

@@ -52,6 +52,8 @@ pub struct Session {
     pub(super) epoch_known: OwnerEpoch,
     /// The last owner epoch before this one in which input was written, and how much.
     pub(super) former: Option<(OwnerEpoch, InputOffset)>,
+    /// The newest owner epoch that a stream has had, or may have had under a daemon before this one.
+    pub(super) had_epoch: OwnerEpoch,
     /// A size that came too soon after the last one, and when it is due.
     pub(super) resize_due: Option<(u64, ClientId, Size)>,
     pub(super) resized_at: Option<u64>,
@@ -107,6 +109,7 @@ impl Session {
         let window = Window::new(facts.record().owner_epoch, InputOffset(0));
         let head = facts.record().end_offset;
         let pixels = facts.created.pixels;
+        let had_epoch = facts.record().owner_epoch;
         Self {
             facts,
             limits,
@@ -129,6 +132,7 @@ impl Session {
             window,
             epoch_known: OwnerEpoch(0),
             former: None,
+            had_epoch,
             resize_due: None,
             resized_at: None,
             pixels,
@@ -188,14 +192,18 @@ impl Session {
 
     /// The stream that types from the change of owner on that is under way; without one, the stream that types.
     pub fn next_owner_stream(&self) -> Option<StreamId> {
-        let coming = match &self.busy {
+        let (coming, then) = match &self.busy {
             Busy::Recording(recording) => match recording.owner_changed() {
-                Some(Event::OwnerChanged { owner, .. }) => owner.as_ref(),
+                Some(Event::OwnerChanged { owner, .. }) => (owner.as_ref(), &recording.then),
                 _ => return self.owner_stream(),
             },
-            Busy::Handing { .. } => self.facts.record().owner.as_ref(),
+            Busy::Handing { then, .. } => (self.facts.record().owner.as_ref(), then),
             Busy::Free => return self.owner_stream(),
         };
+        // An epoch that begins with an attach is that of its stream.
+        if then.is_of_attach() {
+            return None;
+        }
         let theirs = |(_, viewer): &(&StreamId, &Viewer)| Some(&viewer.client) == coming;
         let types = |(_, viewer): &(&StreamId, &Viewer)| viewer.mode == Mode::Owner;
         let mut streams = self.streams.iter().filter(theirs);
@@ -208,6 +216,18 @@ impl Session {
         // While the holder is told of an owner, that owner's epoch is on record already.
         let types = if self.is_handing_over() { self.next_owner_stream() } else { self.owner_stream() };
         if types == Some(stream) { Mode::Owner } else { Mode::Observer }
+    }
+
+    /// The owner epoch from the change of owner on that is under way; without one, the present one.
+    fn next_owner_epoch(&self) -> OwnerEpoch {
+        let recorded = match &self.busy {
+            Busy::Recording(recording) => recording.owner_changed(),
+            _ => None,
+        };
+        match recorded {
+            Some(Event::OwnerChanged { owner_epoch, .. }) => *owner_epoch,
+            _ => self.facts.record().owner_epoch,
+        }
     }
 
     /// Whether an owner's terminal is attached, or may be from the next byte on: it answers the program's queries then.
@@ -348,6 +368,10 @@ impl Session {
 
     /// A stream has ended: it is forgotten, and its attach, if that is under way.
     fn stream_gone(&mut self, stream: StreamId, out: &mut Vec<Output>) {
+        // The mark may have told it already that it types from there on.
+        if self.next_owner_stream() == Some(stream) {
+            self.had_epoch = self.next_owner_epoch();
+        }
         self.streams.remove(&stream);
         let mut gone = |input: &Input| match input {
             Input::Attach(asker, attach) if attach.stream == stream => {
@@ -362,7 +386,7 @@ impl Session {
             && let Then::Again(input) = then
             && gone(input)
         {
-            *then = Then::Nothing;
+            *then = Then::Left;
         }
     }
 

@@ -56,6 +56,8 @@ pub struct Attach {
     pub mode: Mode,
     /// The size of an owner's window; `None`: unknown, nothing is resized.
     pub size: Option<Size>,
+    /// The owner epoch whose input it goes on with.
+    pub owner_epoch: Option<OwnerEpoch>,
 }
 
 /// What a client asks of a session.

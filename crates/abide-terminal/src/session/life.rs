@@ -7,7 +7,7 @@ use abide_wire::Code;
 use super::core::{Holder, Session};
 use super::io::{Asker, Frame, Gone, HolderInput, Input, Now, Output, Reply, Size, Unit};
 use super::transition::{Due, Recording, Then};
-use crate::ids::{ByteOffset, EventNumber};
+use crate::ids::{ByteOffset, EventNumber, OwnerEpoch};
 use crate::kill::Signal;
 use crate::program::{Failure, Step};
 use crate::protocol::{Mode, WireError};
@@ -25,6 +25,7 @@ impl Session {
     pub fn create(&mut self, now: Now, asker: Asker, out: &mut Vec<Output>) {
         self.creator = Some(asker);
         self.start_by = Some(now.boot_ms + START_MS_MAX);
+        self.had_epoch = OwnerEpoch(0);
         self.propose(Event::Created(Box::new(self.facts.created.clone())), None, Then::Nothing, out);
     }
 
@@ -75,6 +76,8 @@ impl Session {
         match self.facts.state() {
             State::Starting if self.start_by.is_none() => self.start_by = Some(now.boot_ms + START_MS_MAX),
             State::Terminating if self.kill.is_none() => self.kill_recorded(now, out),
+            // It was hung up with that, if the daemon before lived long enough.
+            State::Exited if self.facts.record().started_at.is_none() => out.push(Output::HangUp),
             _ => {}
         }
     }

@@ -194,7 +194,7 @@ impl Session {
         } else {
             self.window = Window::new(self.facts.record().owner_epoch, InputOffset(0));
             if !matches!(then, Then::GoOn) {
-                self.change_modes(former.as_ref(), None, out);
+                self.change_modes(former.as_ref(), None, then.is_of_attach(), out);
             }
             self.then(now, then, out);
         }
@@ -235,35 +235,50 @@ impl Session {
         };
         // A holder that is told again of the owner it has: nobody's mode changes.
         if !matches!(then, Then::GoOn) {
-            self.change_modes(client.as_ref(), applied, out);
+            self.change_modes(client.as_ref(), applied, then.is_of_attach(), out);
         }
         self.then(now, then, out);
     }
 
-    /// The former owner's streams observe from now on; the newest stream of the new owner types.
+    /// The former owner's streams observe from now on; the newest stream of the new owner types. An epoch that begins
+    /// with an attach is its stream's: one that typed before, of the same client, ends.
     pub(super) fn change_modes(
         &mut self,
         former: Option<&ClientId>,
         applied: Option<(OwnerEpoch, InputOffset)>,
+        attaches: bool,
         out: &mut Vec<Output>,
     ) {
         let owner = self.facts.record().owner.clone();
-        for (id, viewer) in &mut self.streams {
-            if viewer.mode == Mode::Owner && Some(&viewer.client) != owner.as_ref() {
-                viewer.mode = Mode::Observer;
-                if let Some((epoch, applied)) = applied
-                    && Some(&viewer.client) == former
-                {
-                    out.push(Output::InputFinal(*id, epoch, applied));
-                }
+        self.streams.retain(|id, viewer| {
+            if viewer.mode == Mode::Observer {
+                return true;
             }
-        }
+            if let Some((epoch, applied)) = applied
+                && Some(&viewer.client) == former
+            {
+                out.push(Output::InputFinal(*id, epoch, applied));
+            }
+            let owns = Some(&viewer.client) == owner.as_ref();
+            if owns && attaches {
+                out.push(Output::Replaced(*id));
+                return false;
+            }
+            if !owns {
+                viewer.mode = Mode::Observer;
+            }
+            true
+        });
         // An owner who stays over a restore goes on in the same stream.
-        if self.owner_stream().is_none()
+        if !attaches
+            && self.owner_stream().is_none()
             && let Some((_, viewer)) =
                 self.streams.iter_mut().rev().find(|(_, viewer)| Some(&viewer.client) == owner.as_ref())
         {
             viewer.mode = Mode::Owner;
+        }
+        if self.owner_stream().is_some() {
+            self.had_epoch = self.facts.record().owner_epoch;
         }
     }
 

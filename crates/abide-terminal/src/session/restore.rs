@@ -154,7 +154,7 @@ impl Session {
         for input in std::mem::take(&mut self.leaving) {
             self.defer(input);
         }
-        self.change_modes(None, None, out);
+        self.change_modes(None, None, false, out);
         // The owner may have left while the restore waited for room.
         let owned = self.facts.record().owner.is_some();
         self.grace_until = (owned && self.owner_away).then_some(now.boot_ms + self.limits.owner_grace_ms);

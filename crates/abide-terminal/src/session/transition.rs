@@ -36,6 +36,8 @@ pub(super) enum Then {
     Nothing,
     /// The operation that asked for it is looked at again: it may need another one, or be done.
     Again(Box<Input>),
+    /// The stream has left whose attach asked for it.
+    Left,
     /// A kill is answered.
     Killed(Option<Asker>),
     /// A release is answered.
@@ -53,13 +55,22 @@ pub(super) enum Then {
 }
 
 impl Then {
+    /// Whether it comes of an attach: an owner epoch that begins then is its stream's alone.
+    pub(super) fn is_of_attach(&self) -> bool {
+        match self {
+            Self::Again(input) => matches!(**input, Input::Attach(..)),
+            Self::Left => true,
+            _ => false,
+        }
+    }
+
     /// Who waits for it.
     pub(super) fn asker(&self) -> Option<Asker> {
         match self {
             Self::Again(input) => asker_of(input),
             Self::Killed(asker) | Self::Released(asker) | Self::Renamed(asker) | Self::Removed(asker) => *asker,
             Self::Recovered(asker) => Some(*asker),
-            Self::Nothing | Self::Refuse(_) | Self::GoOn => None,
+            Self::Nothing | Self::Left | Self::Refuse(_) | Self::GoOn => None,
         }
     }
 }
@@ -259,7 +270,7 @@ impl Session {
 
     pub(super) fn then(&mut self, now: Now, then: Then, out: &mut Vec<Output>) {
         match then {
-            Then::Nothing | Then::Removed(_) => {}
+            Then::Nothing | Then::Left | Then::Removed(_) => {}
             Then::Recovered(asker) => self.creator = Some(asker),
             Then::Again(input) => self.again = Some(input),
             Then::Killed(asker) => reply(asker, self.kill_reply(false), out),

@@ -31,7 +31,7 @@ fn takeover(script: &mut Script, name: &str, former: Count) {
 /// What somebody who attaches now is told.
 fn told(script: &mut Script) -> Count {
     let client = ClientId::try_from("dan".to_owned()).unwrap();
-    let attach = Attach { stream: StreamId(9), client, mode: Mode::Observer, size: None };
+    let attach = Attach { stream: StreamId(9), client, mode: Mode::Observer, size: None, owner_epoch: None };
     let out = script.feed(Input::Attach(Asker(9), attach));
     script.feed(Input::StreamGone(StreamId(9)));
     match &out[..] {

@@ -3,7 +3,7 @@
 
 use abide_terminal::protocol::Mode;
 use abide_terminal::session::{Asker, Attach, Frame, Gone, HolderInput, Input, Op, Output, Size, StreamId};
-use abide_terminal::{ByteOffset, EventNumber, ExitKind, State};
+use abide_terminal::{ByteOffset, EventNumber, ExitKind, OwnerEpoch, State};
 
 use crate::script::{START, STARTED, Script, ada, answers, appended};
 
@@ -54,7 +54,8 @@ fn the_end_of_a_program_waits_behind_its_start() {
 fn an_attach_keeps_the_old_size() {
     let mut full = Script::after(&[START, STARTED]);
     let size = Some(Size { cols: 132, rows: 50, pixels: (0, 0) });
-    let attach = Attach { stream: StreamId(1), client: ada(), mode: Mode::Owner, size };
+    let attach =
+        Attach { stream: StreamId(1), client: ada(), mode: Mode::Owner, size, owner_epoch: Some(OwnerEpoch(1)) };
     assert_eq!(appended(&full.feed(Input::Attach(Asker(1), attach))), ["resized"]);
     assert_eq!(answers(&full.refuse()), ["ok"]);
     assert_eq!(full.session.owner_stream(), Some(StreamId(1)));

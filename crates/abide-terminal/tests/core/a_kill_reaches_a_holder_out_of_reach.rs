@@ -3,7 +3,7 @@
 
 use abide_terminal::session::{Input, Op, Output};
 use abide_terminal::store::{Event, Facts};
-use abide_terminal::{EventNumber, Takeover};
+use abide_terminal::{EventNumber, Exit, ExitKind, Takeover};
 
 use crate::script::{START, STARTED, Script, ada, answers, appended};
 use crate::world::created;
@@ -43,4 +43,20 @@ fn a_kill_of_the_daemon_before_goes_on() {
     assert!(!script.feed(Input::OutOfReach).contains(&Output::HangUp), "its grace is not over");
     script.boot_ms = 4_500;
     assert!(script.feed(Input::Timeout).contains(&Output::HangUp));
+}
+
+#[test]
+fn one_that_was_given_up_by_the_daemon_before_is_hung_up() {
+    let lost =
+        Exit { kind: ExitKind::Lost("HOLDER_UNRESPONSIVE".into()), forced: false, survivors: vec![], drain: None };
+    for (history, hung_up) in [
+        (vec![START, Event::Exited { exit: lost.clone() }], true),
+        (vec![START, STARTED, Event::Exited { exit: lost }], false),
+    ] {
+        let mut facts = Facts::new(created(Some(ada()), Takeover::Allow));
+        for (number, event) in (1..).zip(history) {
+            facts.apply(EventNumber(number), 5_000, &event);
+        }
+        assert_eq!(Script::of(facts).feed(Input::OutOfReach).contains(&Output::HangUp), hung_up);
+    }
 }

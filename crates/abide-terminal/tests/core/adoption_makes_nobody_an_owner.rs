@@ -9,7 +9,7 @@ use crate::script::{START, STARTED, Script, ada};
 #[test]
 fn adoption_makes_nobody_an_owner() {
     let mut script = Script::after(&[START, STARTED]);
-    let attach = Attach { stream: StreamId(1), client: ada(), mode: Mode::Observer, size: None };
+    let attach = Attach { stream: StreamId(1), client: ada(), mode: Mode::Observer, size: None, owner_epoch: None };
     script.feed(Input::Attach(Asker(1), attach));
     let adopted = HolderInput::Adopted {
         owner_epoch: OwnerEpoch(0),

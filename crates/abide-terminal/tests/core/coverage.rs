@@ -43,6 +43,7 @@ const ROWS: &[&str] = &[
     "removed",
     "removed without its end",
     "claimed",
+    "claimed anew by its owner",
     "takeover",
     "takeover denied",
     "takeover of one's own",

@@ -18,7 +18,8 @@ const LATER: &str = "waits";
 
 /// Columns: accepted, starting, running, terminating, exited, finalized. A name behind a `+` is an event.
 const TABLE: &[(&str, &str, [&str; 6])] = &[
-    ("attach", ADA, [LATER, LATER, "ok", "ok", "ok", "ok"]),
+    ("attach", ADA, [LATER, LATER, "ok +owner_changed", "ok +owner_changed", "ok", "ok"]),
+    ("attach again", ADA, [LATER, LATER, "ok", "ok", "ok", "ok"]),
     ("attach", BOB, [LATER, LATER, "SESSION_OWNED", "SESSION_OWNED", "ok", "ok"]),
     ("observe", BOB, [LATER, LATER, "ok", "ok", "ok", "ok"]),
     (
@@ -109,11 +110,15 @@ fn session(stage: usize) -> Session {
 
 fn input(operation: &str, who: &str) -> Input {
     let size = Some(Size { cols: 132, rows: 50, pixels: (0, 0) });
-    let attach = |mode| Input::Attach(Asker(1), Attach { stream: StreamId(1), client: client(who), mode, size: None });
+    let attach = |mode, owner_epoch| {
+        let attach = Attach { stream: StreamId(1), client: client(who), mode, size: None, owner_epoch };
+        Input::Attach(Asker(1), attach)
+    };
     let kill = Op::Kill { grace_ms: 5_000, force: false, signal: None };
     let op = match operation {
-        "attach" => return attach(Mode::Owner),
-        "observe" => return attach(Mode::Observer),
+        "attach" => return attach(Mode::Owner, None),
+        "attach again" => return attach(Mode::Owner, Some(OwnerEpoch(1))),
+        "observe" => return attach(Mode::Observer, None),
         "signal" => Op::Signal(2, Target::Leader),
         "write" => Op::Write(None),
         "resize" => Op::Resize(size),

@@ -91,6 +91,8 @@ pub(crate) struct World<'a> {
     /// Streams that are attached, or wait for it, and whose they are.
     streams: BTreeMap<StreamId, ClientId>,
     replaced: BTreeSet<StreamId>,
+    /// Who had a stream that counted its input in each epoch.
+    pub(crate) typists: BTreeMap<OwnerEpoch, ClientId>,
     asked: BTreeMap<Asker, Asked>,
     next: u64,
     refusals: u64,
@@ -198,6 +200,7 @@ impl<'a> World<'a> {
             clients: names.into_iter().map(|name| (name, Client { connected: true, gone_at: 0 })).collect(),
             streams: BTreeMap::new(),
             replaced: BTreeSet::new(),
+            typists: BTreeMap::new(),
             asked: BTreeMap::new(),
             next: 0,
             refusals: 0,
@@ -264,7 +267,17 @@ impl<'a> World<'a> {
             self.say(|| format!("-> {output:?}"));
             self.effect(output);
         }
+        self.note_typist();
         self.rules();
+    }
+
+    /// A stream counts its input in the present epoch.
+    fn note_typist(&mut self) {
+        let record = self.core.facts().record();
+        let typing = self.core.owner_stream().filter(|_| !self.core.is_handing_over());
+        if let Some(client) = typing.and_then(|stream| self.streams.get(&stream)) {
+            self.typists.entry(record.owner_epoch).or_insert_with(|| client.clone());
+        }
     }
 
     /// A kill hangs up, and so does a start that nobody answered and that was given up.
@@ -322,7 +335,7 @@ impl<'a> World<'a> {
             Output::InputFinal(stream, epoch, applied) => {
                 let record = self.core.facts().record();
                 assert!(epoch < record.owner_epoch);
-                assert_ne!(self.streams.get(&stream), record.owner.as_ref(), "the owner's epoch has not ended");
+                assert_ne!(self.core.owner_stream(), Some(stream), "the epoch of this stream has not ended");
                 assert_eq!(self.written.get(&epoch).copied().unwrap_or(0), applied.0, "the count is exact");
                 self.coverage.saw("input final");
             }
@@ -614,6 +627,7 @@ impl<'a> World<'a> {
                 (Cause::Released, None) => "released to nobody",
                 (Cause::Released, Some(_)) => "released to another",
                 (Cause::Lapsed, _) => "lapsed",
+                (Cause::Claimed, owner) if *owner == self.core.facts().record().owner => "claimed anew by its owner",
                 _ => "claimed",
             },
             _ => return,
@@ -698,6 +712,11 @@ impl<'a> World<'a> {
                 let mode = if record.state < State::Exited { attach.mode } else { Mode::Observer };
                 assert_eq!(attached.mode, mode);
                 assert!(mode == Mode::Observer || record.owner.as_ref() == Some(&attach.client));
+                let goes_on = attach.owner_epoch == Some(record.owner_epoch);
+                assert!(
+                    mode == Mode::Observer || goes_on || !self.typists.contains_key(&record.owner_epoch),
+                    "two streams count their input in one epoch"
+                );
                 if let Some((epoch, applied)) = attached.former {
                     assert_eq!(self.written.get(&epoch).copied().unwrap_or(0), applied.0, "former is exact");
                     let between = |at: OwnerEpoch| epoch < at && at < record.owner_epoch;

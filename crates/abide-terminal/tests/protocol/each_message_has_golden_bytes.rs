@@ -84,6 +84,7 @@ fn stream_requests() {
         r#"{"type":"attach","id":"2","session":"build","mode":"owner","from":"live","on_lag":"follow","agent":"/tmp/ssh/agent.1"}"#,
         r#"{"type":"attach","id":"2","session":"build","mode":"observer","from":"snapshot","on_lag":"resync","lag_bytes_max":65536,"window_bytes":65536}"#,
         r#"{"type":"attach","id":"2","session":"build","mode":"observer","from":"live","on_lag":"disconnect"}"#,
+        r#"{"type":"attach","id":"2","session":"build","mode":"owner","from":"live","on_lag":"follow","owner_epoch":3}"#,
         r#"{"type":"resize","cols":100,"rows":30}"#,
         r#"{"type":"ack","offset":300}"#,
         r#"{"type":"input_state"}"#,

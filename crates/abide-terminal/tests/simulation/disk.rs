@@ -11,8 +11,10 @@ use abide_journal::{Clock, Disk, DiskSpace, Entropy, File, Lock, Options, Retent
 /// Where the store lies.
 pub(crate) const STORE: &str = "store";
 
-/// Everything is kept: there is no model here whose screens a log could be cut behind.
-pub(crate) const KEPT: Retention = Retention { bytes_max: 0, age_ms_max: 0, trim_at_checkpoint: true };
+/// So many bytes are kept, 0: all; a log is cut behind a screen.
+pub(crate) fn retention(bytes_max: u64) -> Retention {
+    Retention { bytes_max, age_ms_max: 0, trim_at_checkpoint: true }
+}
 
 #[derive(Debug, Clone)]
 pub(crate) struct SimDisk(pub(crate) abide_sim::Disk);
@@ -117,6 +119,7 @@ pub(crate) fn options(seed: u64, bytes_max: u64) -> Options {
         index_interval_bytes: 64 << 10,
         tail_cache_bytes: 32 << 10,
         disk_reserve_bytes: 0,
+        extent_bytes: 1 << 10,
         bytes_max,
         threads: false,
         entropy: Entropy::Seeded(seed),

@@ -1,6 +1,8 @@
 //! A holder: the real rules of its input and output and its real frames, around a program from a script.
 
-use abide_holder::core::{Accepted, Input, Output, Room, Source};
+mod terminal;
+
+use abide_holder::core::{Accepted, Input, Output};
 use abide_holder::frames::{FromHolder, Target, ToHolder};
 use abide_holder::{BootId, EXIT_RECORD_VERSION, ExitRecord, Header};
 use abide_ring::{Identity, Page, Producer};
@@ -10,11 +12,13 @@ use abide_terminal::{Incarnation, SessionId};
 use crate::machine::{Handed, HolderId, Machine, Spill};
 use crate::mutant::Mutant;
 use crate::network::{End, Read, WireId};
-use crate::program::{INPUT_BYTES, Script, TERMINAL_BYTES, byte};
+use crate::program::{Leaves, Script};
 
 /// From `hangup` to SIGKILL, and from there to the holder's end.
 const HANGUP_MS: u64 = 1_000;
 const UNSTARTED_MS_MAX: u64 = 10_000;
+/// A terminal that nobody has open is looked at again after this.
+const LOOK_MS: u64 = 1_000;
 
 /// What a holder is launched with.
 #[derive(Debug, Clone, Copy)]
@@ -51,8 +55,12 @@ pub(crate) struct Holder {
     input: Input,
     spill: Spill,
     life: Life,
-    /// Processes that the program left behind in its terminal.
+    /// A process that the program left behind.
     background: Option<ProcessId>,
+    /// The program has, or had, its terminal closed until then.
+    closed_until: Option<u64>,
+    /// The master is not polled while its terminal is closed, but looked at now and then.
+    look_at: u64,
     /// Bytes that the program wrote to the terminal.
     written: u64,
     /// Input that the program has not read.
@@ -93,6 +101,8 @@ impl Holder {
             spill: Spill::default(),
             life: Life::Waiting,
             background: None,
+            closed_until: None,
+            look_at: 0,
             written: 0,
             unread: 0,
             eof: false,
@@ -163,7 +173,8 @@ impl Holder {
             Leaving::Asked(at) | Leaving::Killed(at) => Some(at),
         };
         let silent = (self.silent_until > 0).then_some(self.silent_until);
-        [unstarted, leaving, silent].into_iter().flatten().min()
+        let closed = self.closed_until.filter(|_| self.runs()).map(|until| until.max(self.look_at));
+        [unstarted, leaving, silent, closed].into_iter().flatten().min()
     }
 
     // Connections.
@@ -399,54 +410,18 @@ impl Holder {
         machine.truth.started(self.launch.session, self.launch.incarnation);
         let ignores = self.launch.script.ignores;
         let id = machine.spawn(Some(self.launch.session), None, ignores);
-        if self.launch.script.forks {
-            self.background = Some(machine.spawn(Some(self.launch.session), Some(id.pid), ignores));
+        match self.launch.script.leaves {
+            Some(Leaves::InTheTerminal) => {
+                self.background = Some(machine.spawn(Some(self.launch.session), Some(id.pid), ignores));
+            }
+            Some(Leaves::OutOfIt) => {
+                let away = machine.spawn(Some(self.launch.session), None, ignores);
+                machine.leave_terminal(away);
+            }
+            None => {}
         }
         self.life = Life::Running(id);
         self.output.ring_mut().set_running(id.pid, id.start_time);
-    }
-
-    /// How much of the terminal's output is read.
-    fn read(&self) -> u64 {
-        self.output.ring().head() - self.launch.output_base
-    }
-
-    fn program_step(&mut self, machine: &mut Machine) -> bool {
-        let script = self.launch.script;
-        let Life::Running(leader) = self.life else { return self.background_step(machine) };
-        if script.reads && self.unread > 0 && machine.rng.one_in(2) {
-            self.unread = 0;
-            return true;
-        }
-        let room = (TERMINAL_BYTES + self.read()).saturating_sub(self.written);
-        let left = script.prints.map_or(u64::MAX, |all| all.saturating_sub(self.written));
-        if !self.eof && left > 0 && room > 0 {
-            // An endless program rests once it has printed enough to show what it does.
-            let tired = self.written > machine.limits.endless_bytes && script.prints.is_none();
-            let bytes = if tired { 0 } else { (1 + machine.rng.below(room)).min(left) };
-            self.written += bytes;
-            return bytes > 0;
-        }
-        if script.ends && left == 0 && machine.rng.one_in(8) {
-            self.ended(machine, leader, u32::from(script.status) << 8);
-            return true;
-        }
-        false
-    }
-
-    /// What the program left behind prints now and then.
-    fn background_step(&mut self, machine: &mut Machine) -> bool {
-        let Some(left) = self.background else { return false };
-        if !machine.lives(left) {
-            self.background = None;
-            return true;
-        }
-        let room = (TERMINAL_BYTES + self.read()).saturating_sub(self.written);
-        if !self.eof && room > 0 && self.written < machine.limits.endless_bytes && machine.rng.one_in(4) {
-            self.written += 1;
-            return true;
-        }
-        false
     }
 
     /// The program has ended: exit record, then header, then frame.
@@ -527,96 +502,6 @@ impl Holder {
             && machine.signal(leader, 1)
         {
             self.ended(machine, leader, 1);
-        }
-    }
-
-    // Output and input.
-
-    fn read_output(&mut self, machine: &mut Machine) -> bool {
-        let moved = self.take_output(machine);
-        let all = self.written == self.read();
-        if !self.eof && all && matches!(self.life, Life::Ended(_)) && self.background.is_none() {
-            self.end_output();
-            return true;
-        }
-        moved
-    }
-
-    /// Takes what the terminal has, as far as there is room.
-    fn take_output(&mut self, machine: &mut Machine) -> bool {
-        let mut moved = false;
-        while !self.eof && self.written > self.read() && self.make_room(machine) {
-            let (from, left) = (self.read(), usize::try_from(self.written - self.read()).unwrap());
-            let (session, incarnation) = (self.launch.session, self.launch.incarnation);
-            let number = machine.truth.number(session);
-            let filled = self.output.ring_mut().fill(|free| -> Result<usize, ()> {
-                let bytes = free.len().min(left);
-                for (at, place) in (from..).zip(&mut free[..bytes]) {
-                    *place = byte(number, incarnation.0, at);
-                }
-                Ok(bytes)
-            });
-            let _wake = self.output.ring().must_wake_daemon();
-            machine.truth.printed(session, incarnation, self.output.ring().head());
-            moved |= filled.unwrap() > 0;
-        }
-        moved
-    }
-
-    fn make_room(&mut self, machine: &mut Machine) -> bool {
-        loop {
-            match self.output.room() {
-                Ok(Room::Read) => return true,
-                Ok(Room::Full) => {
-                    machine.tally.count("a program was blocked");
-                    return false;
-                }
-                Ok(Room::Spill { from, position, bytes }) => {
-                    let spill = &self.spill;
-                    let written = self.output.ring().with_valid(from, bytes, |valid| {
-                        let (mut file, at) = (spill.borrow_mut(), usize::try_from(position).unwrap());
-                        let end = at + valid.len();
-                        if file.len() < end {
-                            file.resize(end, 0);
-                        }
-                        file[at..end].copy_from_slice(valid);
-                        valid.len() as u64
-                    });
-                    self.output.spilled(written);
-                    machine.tally.count("spills");
-                }
-                Err(_) => {
-                    machine.tally.count("a daemon broke the ring's rules");
-                    self.drop_link(machine);
-                }
-            }
-        }
-    }
-
-    fn write_input(&mut self, machine: &mut Machine) -> bool {
-        if !self.runs() || self.eof {
-            return false;
-        }
-        let room = INPUT_BYTES.saturating_sub(self.unread);
-        let epoch = self.input.owner_epoch();
-        let Some((source, bytes)) = self.input.due().filter(|_| room > 0) else { return false };
-        let some = 1 + machine.rng.below(room);
-        let bytes = bytes[..bytes.len().min(usize::try_from(some).unwrap())].to_vec();
-        self.unread += bytes.len() as u64;
-        self.input.wrote(source, bytes.len());
-        if source == Source::Owner {
-            machine.truth.applied(self.launch.session, self.launch.incarnation, epoch, &bytes);
-            machine.tally.add("bytes of input", bytes.len() as u64);
-            self.output.ring_mut().set_input_applied(self.input.applied());
-        }
-        true
-    }
-
-    fn end_output(&mut self) {
-        if !self.eof {
-            self.eof = true;
-            self.input.clear();
-            self.output.ring_mut().set_eof();
         }
     }
 

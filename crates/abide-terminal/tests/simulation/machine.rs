@@ -69,6 +69,8 @@ pub(crate) struct Machine {
     pub(crate) tells: bool,
     /// A client asks for a daemon.
     pub(crate) daemon_wanted: bool,
+    /// The disk carries nothing out until then.
+    pub(crate) slow_disk_until: u64,
     /// The daemon that has the lock.
     lock: DaemonEpoch,
 }
@@ -97,6 +99,7 @@ impl Machine {
             trace: 0xcbf2_9ce4_8422_2325,
             tells: std::env::var_os("ABIDE_SIM_TELL").is_some(),
             daemon_wanted: false,
+            slow_disk_until: 0,
             lock: DaemonEpoch(0),
             rng,
         }
@@ -163,6 +166,14 @@ impl Machine {
         id
     }
 
+    /// It goes on without a terminal.
+    pub(crate) fn leave_terminal(&mut self, id: ProcessId) {
+        if let Some(running) = self.processes.get_mut(&id.pid) {
+            running.process.terminal = 0;
+        }
+        self.tally.count("habit: a program forks away from its terminal");
+    }
+
     pub(crate) fn table(&self) -> Vec<Process> {
         self.processes.values().map(|running| running.process.clone()).collect()
     }
@@ -178,9 +189,11 @@ impl Machine {
         self.processes.get(&id.pid).is_some_and(|running| running.process.id == id && !running.process.ended)
     }
 
-    /// Whether a process of a session lives.
-    pub(crate) fn has_living(&self, session: SessionId) -> bool {
-        self.processes.values().any(|running| running.marked == Some(session) && !running.process.ended)
+    /// Whether a process of a session lives, in its terminal or `anywhere`.
+    pub(crate) fn has_living(&self, session: SessionId, anywhere: bool) -> bool {
+        self.processes.values().any(|Running { process, marked, .. }| {
+            *marked == Some(session) && !process.ended && (anywhere || process.terminal != 0)
+        })
     }
 
     /// It has ended and waits for its parent.

@@ -1,4 +1,6 @@
 //! Errors that are put in on purpose: each breaks one rule, and the checks must see it.
+//!
+//! The first eleven are the specification's, but for levels without their hold, which come with flow control.
 
 /// One broken rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,10 +27,14 @@ pub(crate) enum Mutant {
     EventAndMarkApart,
     /// A holder is collected when the end is written, not when it is durable.
     CollectBeforeDurable,
+    /// A second stream of the owner counts its input in the epoch of the first.
+    EpochOfAnother,
+    /// A screen shows less than what was printed before it.
+    ScreenOfLess,
 }
 
 impl Mutant {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::AckBeforeAppend,
         Self::NoFenceOfDaemonEpoch,
         Self::NoFenceOfOwnerEpoch,
@@ -40,5 +46,7 @@ impl Mutant {
         Self::ProbeAdopts,
         Self::EventAndMarkApart,
         Self::CollectBeforeDurable,
+        Self::EpochOfAnother,
+        Self::ScreenOfLess,
     ];
 }

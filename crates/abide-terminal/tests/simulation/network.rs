@@ -30,6 +30,10 @@ struct Wire {
     down: Pipe,
     /// Nothing gets through for now, and nobody is told.
     stuck_until: u64,
+    /// Its client reads a byte in each millisecond, and has read all that it may up to this one.
+    slow_since: Option<u64>,
+    /// It is cut: what got through before can still be read.
+    cut: bool,
 }
 
 impl Wire {
@@ -76,7 +80,7 @@ impl Net {
     /// Writes; into a connection whose other end is gone it goes nowhere.
     pub(crate) fn write(&mut self, id: WireId, end: End, bytes: &[u8]) {
         let Some(wire) = self.wires.get_mut(&id) else { return };
-        if !wire.to(end).closed && !wire.from(end).closed {
+        if !wire.cut && !wire.to(end).closed && !wire.from(end).closed {
             wire.from(end).bytes.extend(bytes);
         }
     }
@@ -101,12 +105,19 @@ impl Net {
         if there == 0 {
             return if pipe.closed { Read::End } else { Read::Nothing };
         }
-        let some = match rng.below(4) {
+        let mut some = match rng.below(4) {
             0 => 1 + rng.index(40),
             1 => 1 + rng.index(1_000),
             _ => there,
         };
-        Read::Bytes(pipe.bytes.drain(..some.min(there)).collect())
+        if let (Some(since), End::Client) = (&mut wire.slow_since, end) {
+            some = some.min(usize::try_from(now - *since).unwrap());
+            if some == 0 {
+                return Read::Nothing;
+            }
+            *since = now;
+        }
+        Read::Bytes(wire.to(end).bytes.drain(..some.min(there)).collect())
     }
 
     /// One end closes, or dies: what it wrote can still be read.
@@ -119,9 +130,14 @@ impl Net {
         }
     }
 
-    /// The connection is cut: what is under way is gone, in both directions.
-    pub(crate) fn cut(&mut self, id: WireId) {
-        self.wires.remove(&id);
+    /// The connection is cut at any byte: of what is under way in either direction some of the first gets through.
+    pub(crate) fn cut(&mut self, id: WireId, rng: &mut Rng) {
+        let Some(wire) = self.wires.get_mut(&id) else { return };
+        wire.cut = true;
+        for pipe in [&mut wire.up, &mut wire.down] {
+            pipe.bytes.truncate(rng.index(pipe.bytes.len() + 1));
+            pipe.closed = true;
+        }
     }
 
     /// All connections are cut.
@@ -133,6 +149,20 @@ impl Net {
     pub(crate) fn stick(&mut self, id: WireId, until: u64) {
         if let Some(wire) = self.wires.get_mut(&id) {
             wire.stuck_until = until;
+        }
+    }
+
+    /// Its client reads slowly from now on.
+    pub(crate) fn slow_down(&mut self, id: WireId, now: u64) {
+        if let Some(wire) = self.wires.get_mut(&id) {
+            wire.slow_since = Some(now);
+        }
+    }
+
+    /// Everybody reads as fast as it comes.
+    pub(crate) fn nobody_is_slow(&mut self) {
+        for wire in self.wires.values_mut() {
+            wire.slow_since = None;
         }
     }
 

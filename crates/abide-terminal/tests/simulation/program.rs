@@ -14,6 +14,15 @@ pub(crate) fn byte(session: u64, incarnation: u64, at: u64) -> u8 {
         .to_le_bytes()[3]
 }
 
+/// Where a process goes that a program leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leaves {
+    /// It stays in the terminal, and keeps it open.
+    InTheTerminal,
+    /// It has a session of its own, and no terminal.
+    OutOfIt,
+}
+
 /// How a program behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "independent habits")]
@@ -26,8 +35,10 @@ pub(crate) struct Script {
     pub(crate) reads: bool,
     /// It cannot be started.
     pub(crate) fails: bool,
-    /// It leaves a process behind that keeps the terminal open.
-    pub(crate) forks: bool,
+    /// It leaves a process behind.
+    pub(crate) leaves: Option<Leaves>,
+    /// It closes its terminal once it has printed so much, and opens it again after so many milliseconds.
+    pub(crate) closes: Option<(u64, u64)>,
     /// HUP and TERM do nothing to it.
     pub(crate) ignores: bool,
     /// Its exit status.
@@ -44,7 +55,8 @@ impl Script {
             ends: at_once || rng.one_in(3),
             reads: !rng.one_in(4),
             fails: rng.one_in(20),
-            forks: rng.one_in(6),
+            leaves: [Some(Leaves::InTheTerminal), Some(Leaves::OutOfIt), None, None, None, None][rng.index(6)],
+            closes: rng.one_in(6).then(|| (rng.below(prints + 1), rng.below(20_000))),
             ignores: rng.one_in(4),
             status: rng.next_u64().to_le_bytes()[0] % 3,
         }

@@ -1,19 +1,16 @@
 //! One seed: a time of faults, a time of rest, the end of every session, and the checks.
 
-use std::path::Path;
+mod strike;
 
-use abide_sim::Fault as DiskFault;
 use abide_terminal::protocol::Mode;
 use abide_terminal::{SessionId, State};
 
 use crate::check::{self, check_end};
 use crate::client::{Client, Past};
 use crate::daemon::{Daemon, Stop};
-use crate::disk::STORE;
 use crate::faults::Fault;
 use crate::machine::{HolderId, Machine};
 use crate::mutant::Mutant;
-use crate::network::{End, WireId};
 use crate::tally::Tally;
 
 /// What a seed gives.
@@ -45,6 +42,8 @@ struct World {
     /// The disk has room again then.
     room_at: Option<u64>,
     next_client: u64,
+    /// Sessions whose holder was killed, and may record that program's exit when there is another one.
+    killed: Vec<SessionId>,
 }
 
 /// Runs one seed. Panics where a check fails.
@@ -77,6 +76,7 @@ impl World {
             power_fails: false,
             room_at: None,
             next_client: 0,
+            killed: Vec::new(),
         };
         for _ in 0..world.machine.limits.clients {
             world.add_client();
@@ -96,7 +96,7 @@ impl World {
     fn step(&mut self) {
         match self.machine.rng.below(100) {
             0..44 => {
-                let kind = self.machine.rng.below(8);
+                let kind = self.machine.rng.below(9);
                 for _ in 0..=self.machine.rng.below(5) {
                     if let Some(daemon) = &mut self.daemon {
                         daemon.step(&mut self.machine, kind);
@@ -193,6 +193,7 @@ impl World {
         if self.power_fails && self.machine.disk.is_dead() {
             self.reboot();
         }
+        self.late_exits();
         if self.room_at.is_some_and(|at| at <= now) {
             self.room_at = None;
             self.machine.disk.set_capacity(u64::MAX);
@@ -240,7 +241,7 @@ impl World {
             if daemon.stop.is_some() {
                 break;
             }
-            let kind = self.machine.rng.below(8);
+            let kind = self.machine.rng.below(9);
             daemon.step(&mut self.machine, kind);
             if let Some(holder) = self.some_holder() {
                 let kind = self.machine.rng.below(6);
@@ -266,177 +267,6 @@ impl World {
         self.start_at = self.machine.clock.tick_ms();
     }
 
-    // Faults.
-
-    fn fault(&mut self) {
-        // Each fault strikes about as often, however many others there are.
-        if self.machine.rng.index(16) >= self.faults.len() {
-            return;
-        }
-        let fault = self.faults[self.machine.rng.index(self.faults.len())];
-        self.machine.tell(|| format!("{fault:?}"));
-        if self.strike(fault) {
-            self.machine.tally.count(fault.name());
-        }
-    }
-
-    /// Whether there was anything to strike.
-    fn strike(&mut self, fault: Fault) -> bool {
-        let now = self.machine.clock.tick_ms();
-        match fault {
-            Fault::KillDaemon => self.kill_daemon(30),
-            Fault::KillDaemonAgainAndAgain => {
-                self.kills_left = 3 + self.machine.rng.below(40);
-                self.kill_daemon(10)
-            }
-            Fault::KillHolder => {
-                let holder = self.some_holder();
-                holder.inspect(|holder| self.machine.kill_holder(*holder)).is_some()
-            }
-            Fault::KillBoth => {
-                let Some(holder) = self.some_holder() else { return false };
-                self.machine.kill_holder(holder);
-                self.kill_daemon(1)
-            }
-            Fault::Reboot => {
-                if !self.machine.rng.one_in(3) {
-                    return false;
-                }
-                self.reboot();
-                true
-            }
-            Fault::PowerFailsInWrite => {
-                if self.power_fails || self.daemon.is_none() {
-                    return false;
-                }
-                self.power_fails = true;
-                let calls = 1 + self.machine.rng.below(60);
-                self.machine.disk.fail_after(calls, DiskFault::PowerLoss);
-                true
-            }
-            Fault::CutConnection | Fault::StickConnection => {
-                let all: Vec<_> = self.clients.iter().flat_map(Client::wires).collect();
-                // Most of all where something is under way.
-                let busy = |wire: &WireId| self.machine.net.unread(*wire, End::Server) > 0;
-                let busy: Vec<_> = all.iter().copied().filter(busy).collect();
-                let wires = if busy.is_empty() { all } else { busy };
-                if wires.is_empty() {
-                    return false;
-                }
-                let wire = wires[self.machine.rng.index(wires.len())];
-                if fault == Fault::CutConnection {
-                    self.machine.net.cut(wire);
-                } else {
-                    let until = now + 1_000 + self.machine.rng.below(20_000);
-                    self.machine.net.stick(wire, until);
-                }
-                true
-            }
-            Fault::NeverRead => {
-                let which = self.machine.rng.index(self.clients.len());
-                self.clients[which].rests_until = now + 1_000 + self.machine.rng.below(60_000);
-                true
-            }
-            Fault::ClientReturns | Fault::ClientReturnsUnderItsId | Fault::TwoOfOneId => {
-                self.replace_client(fault);
-                true
-            }
-            Fault::DiskFull => {
-                if self.room_at.is_some() {
-                    return false;
-                }
-                let (free, total) = self.machine.disk.free_bytes();
-                let used = total - free;
-                let left = self.machine.rng.below(100_000);
-                self.machine.disk.set_capacity(used + left);
-                self.room_at = Some(now + 1_000 + self.machine.rng.below(20_000));
-                true
-            }
-            Fault::SyncError => {
-                if self.daemon.is_none() {
-                    return false;
-                }
-                let calls = 1 + self.machine.rng.below(40);
-                self.machine.disk.fail_after(calls, DiskFault::Error);
-                true
-            }
-            Fault::PauseDaemon => self.pause_daemon(),
-            Fault::SilentHolder | Fault::ForeignHolder => {
-                let Some(holder) = self.some_holder() else { return false };
-                let silent = now + 500 + self.machine.rng.below(15_000);
-                let holder = self.machine.holders.get_mut(&holder).unwrap();
-                if fault == Fault::SilentHolder {
-                    holder.silent_until = silent;
-                } else if self.daemon.is_none() {
-                    holder.is_foreign = true;
-                } else {
-                    return false;
-                }
-                true
-            }
-            Fault::StrangersProbe => {
-                let Some(session) = self.some_session() else { return false };
-                self.machine.probe(session) != abide_terminal::recover::Probe::None
-            }
-            Fault::ClockJumps => {
-                let wall = self.machine.clock.wall_us();
-                let jump = self.machine.rng.below(7_200_000_000);
-                self.machine.clock.set_wall_us(wall + jump - 3_600_000_000);
-                true
-            }
-            Fault::ReplaceDaemon => {
-                let Some(daemon) = &mut self.daemon else { return false };
-                daemon.replace();
-                true
-            }
-            Fault::TimePasses => {
-                let ms = self.machine.rng.below(15_000);
-                self.machine.clock.advance_ms(ms);
-                true
-            }
-        }
-    }
-
-    fn kill_daemon(&mut self, effects: u64) -> bool {
-        let after = self.machine.rng.below(effects);
-        self.daemon.as_mut().map(|daemon| daemon.kill_after(after)).is_some()
-    }
-
-    /// Another daemon takes the place of one that stands still, for which its locks were deleted.
-    fn pause_daemon(&mut self) -> bool {
-        if self.paused.is_some() || self.power_fails {
-            return false;
-        }
-        let Some(daemon) = self.daemon.take() else { return false };
-        let until = self.machine.clock.tick_ms() + 1_000 + self.machine.rng.below(30_000);
-        self.paused = Some(Paused { daemon, until });
-        if self.machine.disk.remove(&Path::new(STORE).join("lock")).is_err() {
-            // It is the disk's turn to fail.
-            self.machine.disk.processes_die_keeping_faults();
-        }
-        self.machine.lock_is(abide_terminal::DaemonEpoch(0));
-        self.start_at = self.machine.clock.tick_ms();
-        true
-    }
-
-    fn replace_client(&mut self, fault: Fault) {
-        let which = self.machine.rng.index(self.clients.len());
-        let id = self.clients[which].id.clone();
-        if fault != Fault::TwoOfOneId {
-            let past = self.clients.swap_remove(which).vanish(&mut self.machine);
-            self.pasts.extend(past);
-        }
-        if fault == Fault::ClientReturns {
-            self.add_client();
-        } else if self.clients.len() < 8 {
-            let client = Client::new(&mut self.machine, id);
-            self.clients.push(client);
-        }
-        if self.clients.is_empty() {
-            self.add_client();
-        }
-    }
-
     // Rest.
 
     /// No fault strikes any more.
@@ -446,11 +276,14 @@ impl World {
             self.reboot();
         }
         self.faults.clear();
+        self.killed.clear();
         self.kills_left = 0;
         self.machine.disk.clear_faults();
         self.machine.disk.set_capacity(u64::MAX);
         self.room_at = None;
         self.machine.limits.launch_fails_one_in = u64::MAX;
+        self.machine.slow_disk_until = 0;
+        self.machine.net.nobody_is_slow();
         for client in &mut self.clients {
             client.rests_until = 0;
         }
@@ -469,7 +302,7 @@ impl World {
         let until = self.machine.clock.tick_ms() + ms;
         loop {
             let mut moved = false;
-            for kind in 0..8 {
+            for kind in 0..9 {
                 for _ in 0..3 {
                     if let Some(daemon) = &mut self.daemon {
                         moved |= daemon.step(&mut self.machine, kind);

@@ -33,7 +33,7 @@ fn fields(value: &Value) -> String {
     value.as_object().unwrap().keys().map(String::as_str).collect::<Vec<_>>().join(" ")
 }
 
-const RECORD: &str = "args base_offset cols command created_at cwd detached_at end_offset id incarnation labels name \
+const RECORD: &str = "args base_offset cols command created_at cwd detached_at end_offset id incarnation key labels name \
     observers owner_epoch pid restore rows started_at state takeover";
 
 #[test]

@@ -123,7 +123,10 @@ impl World<'_> {
         self.next += 1;
         let stream = StreamId(self.next);
         let mode = if self.random.one_in(2) { Mode::Owner } else { Mode::Observer };
-        let attach = Attach { stream, client: client.clone(), mode, size: self.any_size() };
+        // One that comes back, or another one.
+        let had = self.typists.iter().rfind(|(_, typist)| *typist == client).map(|(epoch, _)| *epoch);
+        let owner_epoch = had.filter(|_| self.random.one_in(2));
+        let attach = Attach { stream, client: client.clone(), mode, size: self.any_size(), owner_epoch };
         let record = self.core.facts().record();
         let expected = match record.state {
             _ if self.removed => vec!["SESSION_GONE"],

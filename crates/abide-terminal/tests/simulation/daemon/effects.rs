@@ -24,7 +24,7 @@ impl Daemon {
     pub(super) fn carry_out(&mut self, machine: &mut Machine, id: SessionId, output: Output) {
         match output {
             Output::Append(unit) => self.append(machine, id, unit),
-            Output::CreateLog => self.create_log(id),
+            Output::CreateLog => self.create_log(machine, id),
             Output::HangUp => {
                 if let Some(entry) = self.entries.get_mut(&id) {
                     entry.end_output_if_over();
@@ -54,7 +54,11 @@ impl Daemon {
             Output::DropLog(asker) => self.drop_log(machine, id, asker),
             Output::FindProcesses { leader, reaped } => self.find_processes(machine, id, leader, reaped),
             Output::Write(..) => panic!("nobody writes without a stream here"),
-            Output::Screen => {}
+            Output::Screen => {
+                if let Some(entry) = self.entries.get_mut(&id) {
+                    entry.keep_screen = true;
+                }
+            }
             Output::RemoveFiles(incarnation) => remove_files(machine, id, incarnation),
         }
     }
@@ -79,7 +83,7 @@ impl Daemon {
         }
         if !self.registry.append(Some(id), unit, log) {
             machine.tally.count("a transition waited for its log");
-            self.create_log(id);
+            self.create_log(machine, id);
         }
     }
 
@@ -110,8 +114,9 @@ impl Daemon {
         }
     }
 
-    pub(super) fn create_log(&mut self, id: SessionId) {
-        let ticket = self.journal.create_log(&store::session_log(id), store::session_options(disk::KEPT));
+    pub(super) fn create_log(&mut self, machine: &Machine, id: SessionId) {
+        let options = store::session_options(disk::retention(machine.limits.retention_bytes));
+        let ticket = self.journal.create_log(&store::session_log(id), options);
         self.tasks.push_back(Task::CreateLog(id, ticket));
     }
 
@@ -137,7 +142,11 @@ impl Daemon {
             entry.link = None;
             entry.pump = None;
         }
-        let late = if machine.rng.one_in(5) { machine.rng.below(3_000) } else { 0 };
+        let mut late = 0;
+        if machine.rng.one_in(machine.limits.launch_is_late_one_in) {
+            machine.tally.count("habit: a holder arrives late");
+            late = machine.rng.below(3_000);
+        }
         self.tasks.push_back(Task::Launch(id, machine.clock.tick_ms() + late));
     }
 

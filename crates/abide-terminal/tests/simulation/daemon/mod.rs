@@ -1,10 +1,13 @@
 //! The plumbing of a daemon: what its tasks do, one step after the other. It may be killed before each of its effects.
 
+mod attach;
 mod effects;
 mod pump;
 mod recovery;
+mod screens;
 mod serve;
 mod stream;
+mod tasks;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -22,9 +25,11 @@ use abide_terminal::{ByteOffset, ClientId, DaemonEpoch, EventNumber, InputOffset
 use bytes::Bytes;
 
 use self::pump::Pump;
+use self::screens::Picture;
+pub(crate) use self::screens::Sum;
 use self::serve::{Connection, Waiting};
 use self::stream::Viewer;
-use crate::disk::{self, SimClock, SimDisk, poll};
+use crate::disk::{self, SimClock, SimDisk};
 use crate::machine::Machine;
 use crate::network::{End, WireId};
 
@@ -70,7 +75,7 @@ enum Task {
     /// What is missing is named, then the end is told.
     EndLost(recovery::Lost),
     /// Signals to what a dead holder left.
-    EndLeft(SessionId, Vec<abide_terminal::procs::ProcessId>, usize, u64, Option<recovery::AfterLeft>),
+    EndLeft(SessionId, Vec<abide_terminal::procs::ProcessId>, usize, u64, recovery::AfterLeft),
     ProbeAgain(SessionId, u64),
     Append(Lsn, Ticket<Vec<Appended>>),
 }
@@ -86,6 +91,9 @@ pub(crate) struct Entry {
     held: VecDeque<(StreamId, OwnerEpoch, InputOffset, Bytes)>,
     told: (OwnerEpoch, InputOffset),
     members: Option<Members>,
+    picture: Option<Picture>,
+    /// The session has ended: its last screen is worth keeping.
+    keep_screen: bool,
 }
 
 impl Entry {
@@ -99,6 +107,8 @@ impl Entry {
             held: VecDeque::new(),
             told: (OwnerEpoch(0), InputOffset(0)),
             members: None,
+            picture: None,
+            keep_screen: false,
         }
     }
 
@@ -172,9 +182,10 @@ impl Daemon {
         let failed = |_| NoStart::Journal;
         let registry_log = match journal.log(store::REGISTRY_LOG) {
             Ok(log) => log,
-            Err(_) => {
-                journal.create_log(store::REGISTRY_LOG, store::registry_options(disk::KEPT)).wait().map_err(failed)?
-            }
+            Err(_) => journal
+                .create_log(store::REGISTRY_LOG, store::registry_options(disk::retention(0)))
+                .wait()
+                .map_err(failed)?,
         };
         let (table, events_bytes) = match Table::read(&registry_log) {
             Ok(read) => read,
@@ -276,6 +287,10 @@ impl Daemon {
         while self.take_message(machine) {
             moved = true;
         }
+        let ids: Vec<SessionId> = self.entries.keys().copied().collect();
+        for id in ids {
+            moved |= self.draw(machine, id);
+        }
         moved
     }
 
@@ -294,7 +309,8 @@ impl Daemon {
         if !self.lives() {
             return true;
         }
-        match kind % 8 {
+        match kind % 9 {
+            0 if machine.slow_disk_until > machine.clock.tick_ms() => false,
             0 => self.journal.turn(),
             1 => self.take_message(machine),
             2 => self.settle(machine),
@@ -302,7 +318,8 @@ impl Daemon {
             4 => self.pump_some(machine),
             5 => self.stream_some(machine),
             6 => self.task_some(machine),
-            _ => self.tick(machine),
+            7 => self.tick(machine),
+            _ => self.draw_some(machine),
         }
     }
 
@@ -333,7 +350,7 @@ impl Daemon {
                 }
             }
             Msg::LogCreated(id, created) => self.log_created(machine, id, created),
-            Msg::CreateLog(id) => self.create_log(id),
+            Msg::CreateLog(id) => self.create_log(machine, id),
             Msg::LogDropped(id) => {
                 if let Some(waiting) = self.removals.remove(&id) {
                     self.answer_ok(machine, waiting, &abide_terminal::protocol::Nothing {});
@@ -542,60 +559,4 @@ fn boot_event(daemon_epoch: DaemonEpoch, boot: BootId) -> Event {
 
 fn is_fatal(error: &JournalError) -> bool {
     matches!(error, JournalError::Poisoned(_) | JournalError::Unknown { .. } | JournalError::Closed)
-}
-
-impl Daemon {
-    /// Polls the tickets of a task's kind; helper of `task_some`.
-    fn task_some(&mut self, machine: &mut Machine) -> bool {
-        let Some(task) = self.tasks.pop_front() else { return false };
-        let mut moved = true;
-        match task {
-            Task::Append(lsn, mut ticket) => match poll(&mut ticket) {
-                None => {
-                    self.tasks.push_back(Task::Append(lsn, ticket));
-                    moved = false;
-                }
-                Some(Ok(_)) => {}
-                Some(Err(error)) => self.append_failed(machine, lsn, &error),
-            },
-            Task::CreateLog(id, mut ticket) => match poll(&mut ticket) {
-                None => {
-                    self.tasks.push_back(Task::CreateLog(id, ticket));
-                    moved = false;
-                }
-                Some(created) => {
-                    let created = match created {
-                        Err(JournalError::LogExists) => self.journal.log(&store::session_log(id)),
-                        created => created,
-                    };
-                    self.messages.push_back(Msg::LogCreated(id, created));
-                }
-            },
-            Task::AwaitRoom(id) if self.full => {
-                self.tasks.push_back(Task::AwaitRoom(id));
-                moved = false;
-            }
-            Task::AwaitRoom(id) => self.messages.push_back(Msg::CreateLog(id)),
-            Task::DropLog(id, mut ticket) => match ticket.as_mut().map(poll) {
-                Some(None) => {
-                    self.tasks.push_back(Task::DropLog(id, ticket));
-                    moved = false;
-                }
-                _ => self.messages.push_back(Msg::LogDropped(id)),
-            },
-            Task::Launch(id, at) => moved = self.launch_step(machine, id, at),
-            Task::EndLost(lost) => moved = self.end_lost_step(lost),
-            Task::EndLeft(id, left, step, at, then) => moved = self.end_left_step(machine, id, left, step, at, then),
-            Task::ProbeAgain(id, at) => {
-                if at > machine.clock.tick_ms() {
-                    self.tasks.push_back(Task::ProbeAgain(id, at));
-                    moved = false;
-                } else {
-                    let probe = machine.probe(id);
-                    self.messages.push_back(Msg::Probed(id, probe));
-                }
-            }
-        }
-        moved
-    }
 }

@@ -32,9 +32,13 @@ pub(super) struct Lost {
 }
 
 /// What follows when those that a dead holder left are gone.
-pub(super) struct AfterLeft {
-    head: ByteOffset,
-    status: Option<u32>,
+pub(super) enum AfterLeft {
+    /// The loss is recorded.
+    Decided,
+    /// The session is told that its holder is gone.
+    Gone { head: ByteOffset, status: Option<u32> },
+    /// What is missing is named.
+    Lost(Lost),
 }
 
 struct Around {
@@ -137,12 +141,12 @@ impl Daemon {
         match decision.session {
             SessionEffect::None | SessionEffect::TakeIn => {}
             SessionEffect::GoOn => self.adopt(machine, id),
-            SessionEffect::Launch => self.create_log(id),
+            SessionEffect::Launch => self.create_log(machine, id),
             SessionEffect::End { exit, missing } => self.end_lost(machine, id, Some(exit), missing, around.as_ref()),
             SessionEffect::Finalize { missing } => self.end_lost(machine, id, None, missing, around.as_ref()),
             SessionEffect::KillLeft => {
                 let left = around.map(|around| around.left).unwrap_or_default();
-                self.tasks.push_back(Task::EndLeft(id, left, 0, machine.clock.tick_ms(), None));
+                self.tasks.push_back(Task::EndLeft(id, left, 0, machine.clock.tick_ms(), AfterLeft::Decided));
             }
         }
     }
@@ -190,10 +194,16 @@ impl Daemon {
         };
         let code = if rebooted { Code::HostRebooted } else { Code::HolderLost };
         let named = entry.log.as_ref().and_then(|log| missing.named(log, code));
+        if let Missing::Bytes(_) = missing {
+            machine.truth.has_gap(id);
+        }
         if named.is_some() {
             machine.tally.count("missing output was named");
         }
-        self.tasks.push_back(Task::EndLost(Lost { id, named, ticket: None, status, rebooted }));
+        let killed = recover::left_ends(entry.core.facts(), status.is_some());
+        let left = around.map(|around| around.left.clone()).filter(|_| killed).unwrap_or_default();
+        let lost = AfterLeft::Lost(Lost { id, named, ticket: None, status, rebooted });
+        self.tasks.push_back(Task::EndLeft(id, left, 0, machine.clock.tick_ms(), lost));
     }
 
     pub(super) fn end_lost_step(&mut self, mut lost: Lost) -> bool {
@@ -233,14 +243,10 @@ impl Daemon {
         entry.link = None;
         let facts = entry.core.facts().clone();
         let around = around(machine, &facts, true);
-        let ran = match facts.state() {
-            State::Starting => facts.start_recorded,
-            State::Running | State::Terminating => true,
-            State::Exited | State::Finalized => false,
-        };
-        let left = if ran && around.exit.is_none() { around.left } else { Vec::new() };
-        let then = AfterLeft { head, status: around.exit.map(|(status, _)| status) };
-        self.tasks.push_back(Task::EndLeft(id, left, 0, machine.clock.tick_ms(), Some(then)));
+        let ends = recover::left_ends(&facts, around.exit.is_some());
+        let left = if ends { around.left } else { Vec::new() };
+        let then = AfterLeft::Gone { head, status: around.exit.map(|(status, _)| status) };
+        self.tasks.push_back(Task::EndLeft(id, left, 0, machine.clock.tick_ms(), then));
     }
 
     pub(super) fn not_adopted(&mut self, machine: &mut Machine, id: SessionId) {
@@ -263,7 +269,7 @@ impl Daemon {
         left: Vec<ProcessId>,
         step: usize,
         at: u64,
-        then: Option<AfterLeft>,
+        then: AfterLeft,
     ) -> bool {
         if at > machine.clock.tick_ms() {
             self.tasks.push_back(Task::EndLeft(id, left, step, at, then));
@@ -284,8 +290,9 @@ impl Daemon {
             return true;
         }
         match then {
-            None => self.messages.push_back(Msg::LeftEnded(id)),
-            Some(AfterLeft { head, status }) => {
+            AfterLeft::Decided => self.messages.push_back(Msg::LeftEnded(id)),
+            AfterLeft::Lost(lost) => self.tasks.push_back(Task::EndLost(lost)),
+            AfterLeft::Gone { head, status } => {
                 self.tell(id, Input::Drained { head, end: false });
                 self.tell(id, Input::Holder(HolderInput::Gone(Gone { status, rebooted: false, errno: 0 })));
             }

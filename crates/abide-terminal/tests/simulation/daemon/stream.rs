@@ -1,6 +1,6 @@
 //! A stream: a reader of a session's log at its own pace.
 
-use abide_journal::{Cursor, Level, Log, ReadLimit};
+use abide_journal::{Cursor, Error as JournalError, Level, Log, ReadLimit};
 use abide_terminal::protocol::{Detached, ExitTold, OnLag, StreamMessage, message_frame, output_header};
 use abide_terminal::session::StreamId;
 use abide_terminal::stream::{self, Lag, Seen, Step, Teller, Told};
@@ -92,13 +92,21 @@ impl Daemon {
         match stream::next(&seen) {
             Step::Read(bytes) => {
                 let limit = ReadLimit { bytes: bytes.min(machine.limits.chunk_bytes), records: RECORDS_MAX };
-                if let Ok(read) = viewer.log.read_bytes(viewer.cursor, limit, Level::Written, true) {
-                    viewer.cursor = read.next;
-                    let told = viewer.teller.tell(&read.records, &viewer.client, types);
-                    send_told(machine, viewer, told);
-                } else {
-                    let detached = Detached { restart: true, ..Detached::new(Code::DaemonStopping) };
-                    viewer.detach_once(machine, detached);
+                match viewer.log.read_bytes(viewer.cursor, limit, Level::Written, true) {
+                    Ok(read) => {
+                        viewer.cursor = read.next;
+                        let told = viewer.teller.tell(&read.records, &viewer.client, types);
+                        send_told(machine, viewer, told);
+                    }
+                    Err(JournalError::PositionTrimmed { base }) => {
+                        machine.tally.count("a stream was overtaken by a trim");
+                        viewer.cursor = Cursor { offset: base.offset, lsn: None };
+                        viewer.detach_once(machine, Detached::new(Code::OffsetTrimmed));
+                    }
+                    Err(_) => {
+                        let detached = Detached { restart: true, ..Detached::new(Code::DaemonStopping) };
+                        viewer.detach_once(machine, detached);
+                    }
                 }
                 true
             }
