@@ -1,16 +1,15 @@
 //! Group commit: numbers are given when a batch is closed, and the state follows when it is written.
 
 use super::LogState;
-use super::store::{
-    CloseStep, Done, Effect, NewEntry, Now, Payload, Phase, PlannedRecord, Request, Store, TicketId, WritePlan,
-};
+use super::store::{CloseStep, Done, Effect, NewEntry, Now, Phase, PlannedRecord, Request, Store, TicketId, WritePlan};
 use crate::entry::Durability;
 use crate::format::{
     BLOCK_BYTES, BatchFlags, BatchHeader, CheckpointPlace, Control, Echo, EchoFlags, Kind, Placement, RecordHeader,
-    SegmentHeader,
+    Sealed, SegmentHeader,
 };
 use crate::position::{LogId, Place};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// A batch takes further units up to this many bytes. One larger unit goes alone.
 const BATCH_BYTES: u64 = 1 << 20;
@@ -22,8 +21,7 @@ const EPOCH_START_BYTES: u64 = 56 + 24;
 /// A batch that is being written.
 #[derive(Debug)]
 pub(super) struct InFlight {
-    records: Vec<Written>,
-    segment: u64,
+    plan: Arc<WritePlan>,
     end: u64,
     bytes: u64,
     interval: bool,
@@ -48,17 +46,18 @@ pub(super) struct Closed {
 
 /// A record with its place.
 #[derive(Debug)]
-pub(super) struct Written {
-    pub(super) header: RecordHeader,
+pub(crate) struct Written {
+    pub(crate) header: RecordHeader,
     pub(super) place: u64,
-    pub(super) control: Option<Control>,
+    /// Seldom there, and much larger than the rest.
+    pub(super) control: Option<Box<Control>>,
 }
 
 impl Written {
     /// Whether a checkpoint was added with it, rather than moved.
     fn is_new_checkpoint(&self) -> bool {
         let is_checkpoint =
-            matches!(self.control, Some(Control::CheckpointInline { .. } | Control::CheckpointAdded { .. }));
+            matches!(self.control.as_deref(), Some(Control::CheckpointInline { .. } | Control::CheckpointAdded { .. }));
         is_checkpoint && self.header.placement == Placement::First
     }
 }
@@ -69,7 +68,6 @@ pub(super) struct Draft {
     /// Where the next record goes.
     pub(super) cursor: u64,
     pub(super) plan: Vec<PlannedRecord>,
-    records: Vec<Written>,
     echo_flags: BTreeMap<LogId, EchoFlags>,
     /// Logs of which a small fact changes.
     facts: BTreeSet<LogId>,
@@ -85,12 +83,10 @@ impl Draft {
         &mut self,
         log: &LogState,
         mut header: RecordHeader,
-        control: Option<Control>,
-        payload: Payload,
+        control: Option<Box<Control>>,
+        payload: Sealed,
     ) {
-        if let Payload::Control(bytes) = &payload {
-            header.payload_len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        }
+        header.payload_len = u32::try_from(payload.bytes.len()).unwrap_or(u32::MAX);
         let moved = header.placement == Placement::Moved;
         let only_moved = if moved { EchoFlags::MOVED } else { EchoFlags::default() };
         let flags = self.echo_flags.entry(header.log).or_insert(only_moved);
@@ -101,9 +97,9 @@ impl Draft {
             flags.0 |= EchoFlags::CONTROL.0;
             self.wants_sync = true;
         }
-        self.records.push(Written { header, place: self.cursor, control });
-        self.cursor += RecordHeader::record_bytes(header.payload_len as usize) as u64;
-        self.plan.push(PlannedRecord { header, uid: log.uid, payload });
+        let written = Written { header, place: self.cursor, control };
+        self.cursor += RecordHeader::record_bytes(payload.bytes.len()) as u64;
+        self.plan.push(PlannedRecord { written, uid: log.facts.uid, payload });
     }
 
     pub(super) fn control(&mut self, id: LogId, log: &LogState, now: Now, control: Control) {
@@ -120,7 +116,7 @@ impl Draft {
             log: id,
             crc: 0,
             payload_len: 0,
-            epoch: log.epoch,
+            epoch: log.facts.epoch,
             lsn: 0,
             offset: log.next.offset.0,
             time_us: now.wall_us.max(log.last_time_us),
@@ -128,8 +124,8 @@ impl Draft {
             tag: 0,
             placement,
         };
-        let payload = Payload::Control(control.encode());
-        self.record(log, header, Some(control), payload);
+        let payload = Sealed::new(control.encode());
+        self.record(log, header, Some(Box::new(control)), payload);
     }
 
     pub(super) fn answer(&mut self, ticket: TicketId, done: Done, durability: Durability) {
@@ -176,7 +172,7 @@ impl Store {
             Request::Trim { .. } => (control(16), 1),
             Request::Move(moving) => {
                 let records = moving.extents.iter().flat_map(|(_, _, records)| records);
-                let records: u64 = records.map(|(_, payload)| control(payload.len())).sum();
+                let records: u64 = records.map(|(_, payload)| control(payload.bytes.len())).sum();
                 let checkpoints = moving.checkpoints.iter();
                 let checkpoints: u64 =
                     checkpoints.map(|(_, _, bytes)| control(Control::INLINE_HEAD_BYTES + bytes.len())).sum();
@@ -283,7 +279,6 @@ impl Store {
         let mut draft = Draft {
             cursor,
             plan: Vec::new(),
-            records: Vec::new(),
             echo_flags: BTreeMap::new(),
             facts: BTreeSet::new(),
             closed,
@@ -350,9 +345,16 @@ impl Store {
         }
         draft.closed.ends =
             draft.echo_flags.keys().map(|id| (*id, self.logs.get(id).map_or(Place::START, |log| log.next))).collect();
+        let plan = Arc::new(WritePlan {
+            begin: self.stream.begin.take(),
+            at,
+            salt: self.stream.salt,
+            header,
+            echoes,
+            records: draft.plan,
+        });
         self.in_flight = Some(InFlight {
-            records: draft.records,
-            segment: self.stream.segment,
+            plan: Arc::clone(&plan),
             end: draft.cursor,
             bytes: draft.cursor - at,
             interval: draft.interval,
@@ -360,14 +362,7 @@ impl Store {
             moves: draft.moves,
             closed: draft.closed,
         });
-        out.push(Effect::Write(Box::new(WritePlan {
-            begin: self.stream.begin.take(),
-            at,
-            salt: self.stream.salt,
-            header,
-            echoes,
-            records: draft.plan,
-        })));
+        out.push(Effect::Write(plan));
     }
 
     /// The batch is in the page cache: the state follows, readers see it.
@@ -386,7 +381,8 @@ impl Store {
                 flags: flight.echo_flags.get(log).copied().unwrap_or_default(),
             })
             .collect();
-        self.apply_all(&flight.records, flight.segment, flight.end);
+        let records = || flight.plan.records.iter().map(|record| &record.written);
+        self.apply_all(records(), flight.plan.header.segment, flight.end);
         if flight.moves {
             self.moved_on(flight.bytes);
         }
@@ -398,7 +394,7 @@ impl Store {
             out.push(Effect::Wake { log: *id, view });
             self.look_at_length(*id, now);
         }
-        if !self.trim_wanted.is_empty() && flight.records.iter().any(Written::is_new_checkpoint) {
+        if !self.trim_wanted.is_empty() && records().any(Written::is_new_checkpoint) {
             // A base may rest on it: that is looked at now.
             self.trim_due = Some(now.tick_ms);
         }
@@ -430,7 +426,7 @@ impl Store {
         for (log, lsn) in unlinked {
             // Its name may belong to another one already.
             let place =
-                self.logs.get(&log).and_then(|log| log.checkpoints.get(&lsn)).map(|checkpoint| checkpoint.place);
+                self.logs.get(&log).and_then(|log| log.facts.checkpoints.get(&lsn)).map(|checkpoint| checkpoint.place);
             if !matches!(place, Some(CheckpointPlace::File { .. })) && !self.files.contains_key(&(log, lsn)) {
                 out.push(Effect::RemoveCheckpoint { log, lsn });
             }
@@ -438,9 +434,7 @@ impl Store {
         for (id, end) in touched {
             if let Some(log) = self.logs.get_mut(&id) {
                 log.durable = end;
-                if let Some(view) = log.publish_durable() {
-                    out.push(Effect::Wake { log: id, view: Some(view) });
-                }
+                out.push(Effect::Durable { log: id, end });
             }
         }
         for (ticket, done) in answers {
@@ -453,7 +447,7 @@ impl Store {
 }
 
 pub(super) fn stored_bytes(entries: &[NewEntry]) -> u64 {
-    entries.iter().map(|entry| RecordHeader::record_bytes(entry.payload_len as usize) as u64).sum()
+    entries.iter().map(|entry| RecordHeader::record_bytes(entry.payload.bytes.len()) as u64).sum()
 }
 
 /// Places in a segment and counts in a batch: a segment has at most 1 GiB.

@@ -56,12 +56,12 @@ impl Store {
         let log = live(&self.logs, id)?;
         let is_file = |c: &SnapshotCheckpoint| matches!(c.place, CheckpointPlace::File { .. });
         // Its file could not be replaced together with its record.
-        if log.checkpoints.get(&lsn).is_some_and(is_file) || self.files.contains_key(&(id, lsn)) {
+        if log.facts.checkpoints.get(&lsn).is_some_and(is_file) || self.files.contains_key(&(id, lsn)) {
             return Err(Error::CheckpointInvalid { lsn, reason: "there is one already" });
         }
-        let epoch = log.epochs.owner(lsn).unwrap_or(0);
+        let epoch = log.facts.epochs.owner(lsn).unwrap_or(0);
         self.files.insert((id, lsn), ticket);
-        let uid = log.uid;
+        let uid = log.facts.uid;
         out.push(Effect::WriteCheckpoint(NewFile { log: id, uid, lsn, offset, epoch, bytes }));
         Ok(())
     }
@@ -119,19 +119,19 @@ impl Store {
         self.check_place(id, lsn)?;
         self.make_place(id, lsn, now, draft)?;
         let log = live(&self.logs, id)?;
-        let epoch = log.epochs.owner(lsn).unwrap_or(0);
+        let epoch = log.facts.epochs.owner(lsn).unwrap_or(0);
         let place = CheckpointPlace::Inline { segment: self.stream.segment, position: draft.cursor };
         let done = SnapshotCheckpoint { lsn, offset, epoch, bytes: bytes.len() as u64, place };
         draft.control(id, log, now, Control::CheckpointInline { lsn, offset, epoch, bytes });
-        Ok((Done::Checkpoint(done), log.options.durability))
+        Ok((Done::Checkpoint(done), log.facts.options.durability))
     }
 
     /// One more than there may be: another one goes.
     fn make_place(&self, id: LogId, lsn: u64, now: Now, draft: &mut Draft) -> Result<(), Error> {
         let log = live(&self.logs, id)?;
-        let max = log.options.checkpoints_max();
-        if !log.checkpoints.contains_key(&lsn) && log.checkpoints.len() >= max as usize {
-            let Some(lsn) = to_thin_out(&log.checkpoints, log.base.lsn.get()) else {
+        let max = log.facts.options.checkpoints_max();
+        if !log.facts.checkpoints.contains_key(&lsn) && log.facts.checkpoints.len() >= max as usize {
+            let Some(lsn) = to_thin_out(&log.facts.checkpoints, log.base.lsn.get()) else {
                 return Err(Error::LimitExceeded { what: "checkpoints", max: max.into() });
             };
             draft.control(id, log, now, Control::CheckpointRemoved { lsn });

@@ -6,8 +6,8 @@ use super::extents::{Extent, Extents, RecordPlace};
 use super::retention::NOBODY;
 use super::roots::Segment;
 use super::space::SpaceState;
-use super::store::{Effect, Now, Payload, Phase, Request, Store};
-use crate::format::{CheckpointPlace, Control, Placement, RecordHeader, SnapshotCheckpoint};
+use super::store::{Effect, Now, Phase, Request, Store};
+use crate::format::{CheckpointPlace, Control, Placement, RecordHeader, Sealed, SnapshotCheckpoint};
 use crate::position::LogId;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -28,7 +28,7 @@ pub struct Piece {
 }
 
 /// Records with their payloads.
-pub type Records = Vec<(RecordHeader, Bytes)>;
+pub type Records = Vec<(RecordHeader, Sealed)>;
 
 /// The same, as it was read and verified. What did not verify is not there.
 #[derive(Debug, Clone, Default)]
@@ -65,10 +65,13 @@ impl Moved {
 impl Store {
     /// Finds a segment to be emptied if something has died since, and reads the next piece of it.
     pub(super) fn advance_compaction(&mut self, now: Now, out: &mut Vec<Effect>) {
-        if !matches!(self.phase, Phase::Ready) || self.compact_due.is_some_and(|due| due > now.tick_ms) {
+        if self.compact_due.is_some_and(|due| due > now.tick_ms) {
             return;
         }
         self.compact_due = None;
+        if !matches!(self.phase, Phase::Ready) {
+            return;
+        }
         if self.compacting.is_none() && std::mem::take(&mut self.compact_look) {
             self.compacting =
                 self.choose().map(|segment| Compacting { segment, pieces: self.pieces(segment), busy: false });
@@ -157,7 +160,7 @@ impl Store {
                 cut(&mut piece, &mut cost, extent.cost() + 8 * u64::from(extent.records));
                 piece.extents.push((*id, *extent));
             }
-            for checkpoint in log.checkpoints.values() {
+            for checkpoint in log.facts.checkpoints.values() {
                 if matches!(checkpoint.place, CheckpointPlace::Inline { segment: of, .. } if of == segment) {
                     cut(&mut piece, &mut cost, checkpoint.cost() + 8);
                     piece.checkpoints.push((*id, *checkpoint));
@@ -179,12 +182,12 @@ impl Store {
             }
             for (header, payload) in records.into_iter().filter(|(header, _)| header.lsn >= base) {
                 let header = RecordHeader { log: id, placement: Placement::Moved, ..header };
-                draft.record(log, header, None, Payload::Moved(payload));
+                draft.record(log, header, None, payload);
             }
         }
         for (id, checkpoint, bytes) in moving.checkpoints {
             let Some(log) = self.logs.get(&id).filter(|log| !log.dropping) else { continue };
-            if log.checkpoints.get(&checkpoint.lsn) != Some(&checkpoint) {
+            if log.facts.checkpoints.get(&checkpoint.lsn) != Some(&checkpoint) {
                 continue;
             }
             let SnapshotCheckpoint { lsn, offset, epoch, .. } = checkpoint;
@@ -221,7 +224,7 @@ impl Store {
     /// Whether a record that was written again still stands for one that is kept.
     pub(super) fn is_live(&self, header: &RecordHeader) -> bool {
         self.logs.get(&header.log).is_some_and(|log| {
-            let wrote = log.epochs.owner(header.lsn);
+            let wrote = log.facts.epochs.owner(header.lsn);
             (log.base.lsn.get()..log.next.lsn.get()).contains(&header.lsn)
                 && wrote.is_none_or(|epoch| epoch == header.epoch)
                 && log.extents.holding(header.lsn).is_some()
@@ -245,10 +248,10 @@ impl Store {
 
     /// An inline checkpoint was written again.
     pub(super) fn apply_moved_checkpoint(&mut self, record: &Written, segment: u64) {
-        let Some(Control::CheckpointInline { lsn, offset, epoch, .. }) = &record.control else { return };
+        let Some(Control::CheckpointInline { lsn, offset, epoch, .. }) = record.control.as_deref() else { return };
         let current = self.stream.segment;
         let Some(log) = self.logs.get_mut(&record.header.log) else { return };
-        let Some(checkpoint) = Arc::make_mut(&mut log.checkpoints).get_mut(lsn) else { return };
+        let Some(checkpoint) = Arc::make_mut(&mut log.facts().checkpoints).get_mut(lsn) else { return };
         let CheckpointPlace::Inline { segment: old, .. } = checkpoint.place else { return };
         if (checkpoint.offset, checkpoint.epoch) == (*offset, *epoch) {
             checkpoint.place = CheckpointPlace::Inline { segment, position: record.place };
@@ -265,7 +268,7 @@ impl LogState {
         records.sort_by_key(|moved| moved.lsn);
         let mut new = Extents::default();
         for Moved { lsn, offset, payload, at } in records {
-            let begins_epoch = self.epochs.entries().binary_search_by_key(&lsn, |entry| entry.start_lsn).is_ok();
+            let begins_epoch = self.facts.epochs.entries().binary_search_by_key(&lsn, |entry| entry.start_lsn).is_ok();
             new.push(at, lsn, offset, payload, !begins_epoch, window);
         }
         let (gone, come) = self.extents.replace(&new, self.base.lsn.get());

@@ -24,7 +24,7 @@ impl Replayed {
                 let name = format!("@lost/{:016x}", echo.log.0);
                 LogState::new(LogUid([0; 16]), &name, LogOptions::default())
             });
-            store.names.insert(Arc::clone(&log.name), echo.log);
+            store.names.insert(Arc::clone(&log.facts.name), echo.log);
             store.next_log = store.next_log.max(crate::LogId(echo.log.0 + 1));
             let (from_lsn, to_lsn) = (log.next.lsn.get(), echo.last_lsn);
             let control = echo.flags.has(EchoFlags::CONTROL);
@@ -35,8 +35,8 @@ impl Replayed {
                 let lsn = Lsn::at_least_first(to_lsn).next();
                 log.next = Place { lsn, offset: ByteOffset(echo.end_offset) };
             }
-            let refuses = log.options.on_damage == OnDamage::Refuse;
-            log.quarantined |= control && refuses;
+            let refuses = log.facts.options.on_damage == OnDamage::Refuse;
+            log.facts().quarantined |= control && refuses;
             // An empty range stands for facts about the log: whoever serves on takes them as not said.
             let only_facts = to_lsn < from_lsn;
             let state = if only_facts && !refuses { DamageState::Accepted } else { DamageState::Found };
@@ -49,7 +49,8 @@ impl Replayed {
 impl LogState {
     /// Notes a damage, or what has become of one that is noted.
     pub(super) fn note_damage(&mut self, damage: Damage) {
-        let noted = Arc::make_mut(&mut self.damage);
+        let facts = self.facts();
+        let noted = Arc::make_mut(&mut facts.damage);
         let same = |old: &Damage| (old.from_lsn, old.to_lsn) == (damage.from_lsn, damage.to_lsn);
         if let Some(old) = noted.iter_mut().find(|old| same(old)) {
             *old = damage;
@@ -61,14 +62,14 @@ impl LogState {
             let last = noted.remove(DAMAGES_MAX);
             noted[DAMAGES_MAX - 1].to_lsn = last.to_lsn;
         }
-        self.quarantined &= self.damage.iter().any(|damage| damage.state == DamageState::Found);
+        facts.quarantined &= facts.damage.iter().any(|damage| damage.state == DamageState::Found);
     }
 
     /// Forgets damages of records that are no longer kept.
     pub(super) fn forget_damage(&mut self) {
         let base = self.base.lsn.get();
-        if self.damage.iter().any(|damage| damage.to_lsn < base) {
-            Arc::make_mut(&mut self.damage).retain(|damage| damage.to_lsn >= base);
+        if self.facts.damage.iter().any(|damage| damage.to_lsn < base) {
+            Arc::make_mut(&mut self.facts().damage).retain(|damage| damage.to_lsn >= base);
         }
     }
 }

@@ -46,55 +46,47 @@ pub(crate) struct RecordPlace {
     pub(crate) stored_len: u32,
 }
 
-/// Extents of a log by rising LSN. Clones share everything, so that readers get a snapshot for the price of two counts.
+/// Extents of a log by rising LSN. Clones share all but the newest, so that readers get a snapshot for the price of two counts.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Extents {
     /// Chunks of at most `CHUNK` extents, none empty.
-    chunks: Arc<Vec<Arc<Vec<Extent>>>>,
-    /// The newest.
-    tail: Arc<Vec<Extent>>,
+    chunks: Arc<Vec<Arc<[Extent]>>>,
+    /// At most `TAIL` behind them.
+    tail: Arc<[Extent]>,
+    /// The newest, which may still grow.
+    last: Option<Extent>,
 }
 
-/// Extents copied at most when one is changed while a reader holds a snapshot.
-const CHUNK: usize = 64;
+/// Extents of a chunk: copied at most when a tail is added to one.
+const CHUNK: usize = 128;
+/// Extents that are copied when there is a new one.
+const TAIL: usize = 16;
 
 impl Extents {
     pub(crate) fn from_list(extents: &[Extent]) -> Self {
-        let full = extents.len() / CHUNK * CHUNK;
-        let chunks = extents[..full].chunks(CHUNK).map(|chunk| Arc::new(chunk.to_vec())).collect();
-        Self { chunks: Arc::new(chunks), tail: Arc::new(extents[full..].to_vec()) }
+        let Some((last, others)) = extents.split_last() else { return Self::default() };
+        let chunks = others.chunks(CHUNK).map(Arc::from).collect();
+        Self { chunks: Arc::new(chunks), tail: Arc::default(), last: Some(*last) }
     }
 
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Extent> {
-        self.chunks.iter().flat_map(|chunk| chunk.iter()).chain(self.tail.iter())
+        self.chunks.iter().flat_map(|chunk| chunk.iter()).chain(self.tail.iter()).chain(&self.last)
     }
 
     /// The last extent for which `before` holds, and the first for which it does not; it must hold for a prefix.
     pub(crate) fn around(&self, before: impl Fn(&Extent) -> bool) -> (Option<Extent>, Option<Extent>) {
-        let chunk = self.chunks.partition_point(|chunk| chunk.first().is_some_and(&before));
-        // Those before it begin in a prefix; what it is about lies in the last of them, or between.
-        let Some(last) = chunk.checked_sub(1).and_then(|index| self.chunks.get(index)) else {
-            let first = self.chunks.first().and_then(|chunk| chunk.first()).or(self.tail.first()).copied();
-            return match first.filter(|_| self.chunks.is_empty()) {
-                Some(_) => Self::around_in(&self.tail, before, None),
-                None => (None, first),
-            };
-        };
-        if chunk == self.chunks.len() && self.tail.first().is_some_and(&before) {
-            return Self::around_in(&self.tail, before, None);
+        // Those before it begin in a prefix of the chunks; what it is about lies in the last of them, or behind.
+        let chunk = self.chunks.partition_point(|chunk| chunk.first().is_some_and(&before)).saturating_sub(1);
+        let parts = self.chunks[chunk..].iter().map(|chunk| &**chunk).chain([&*self.tail, self.last.as_slice()]);
+        let mut found = None;
+        for part in parts {
+            let (prefix, rest) = part.split_at(part.partition_point(&before));
+            found = prefix.last().copied().or(found);
+            if let Some(next) = rest.first() {
+                return (found, Some(*next));
+            }
         }
-        let next = self.chunks.get(chunk).and_then(|chunk| chunk.first()).or(self.tail.first());
-        Self::around_in(last, before, next.copied())
-    }
-
-    fn around_in(
-        extents: &[Extent],
-        before: impl Fn(&Extent) -> bool,
-        next: Option<Extent>,
-    ) -> (Option<Extent>, Option<Extent>) {
-        let index = extents.partition_point(before);
-        let last = index.checked_sub(1).and_then(|index| extents.get(index)).copied();
-        (last, extents.get(index).copied().or(next))
+        (found, None)
     }
 
     /// The extent that holds a record.
@@ -112,18 +104,8 @@ impl Extents {
         joinable: bool,
         window: u32,
     ) -> bool {
-        if self.tail.is_empty()
-            && let Some(last) = self.chunks.last()
-            && joinable
-        {
-            // The newest extent lies in a chunk: bring it back, so that it can grow.
-            let tail = last.as_ref().clone();
-            Arc::make_mut(&mut self.chunks).pop();
-            self.tail = Arc::new(tail);
-        }
-        let tail = Arc::make_mut(&mut self.tail);
         if joinable
-            && let Some(last) = tail.last_mut()
+            && let Some(last) = &mut self.last
             && last.segment == at.segment
             && last.end_lsn() == lsn
             && at.place + at.stored_len - last.place <= window
@@ -133,7 +115,7 @@ impl Extents {
             last.bytes += payload;
             return false;
         }
-        tail.push(Extent {
+        let new = Extent {
             segment: at.segment,
             place: at.place,
             batch_end: at.batch_end,
@@ -142,11 +124,17 @@ impl Extents {
             first_lsn: lsn,
             first_offset: offset,
             bytes: payload,
-        });
-        if tail.len() > CHUNK {
-            let newest = tail.split_off(CHUNK);
-            let full = std::mem::replace(&mut self.tail, Arc::new(newest));
-            Arc::make_mut(&mut self.chunks).push(full);
+        };
+        if let Some(last) = self.last.replace(new) {
+            self.tail = self.tail.iter().copied().chain([last]).collect();
+        }
+        if self.tail.len() == TAIL {
+            let tail = std::mem::take(&mut self.tail);
+            let chunks = Arc::make_mut(&mut self.chunks);
+            match chunks.last_mut().filter(|chunk| chunk.len() + TAIL <= CHUNK) {
+                Some(chunk) => *chunk = chunk.iter().chain(&*tail).copied().collect(),
+                None => chunks.push(tail),
+            }
         }
         true
     }
@@ -157,14 +145,16 @@ impl Extents {
         if gone.is_empty() {
             return gone;
         }
+        let kept = |extents: &[Extent]| extents.iter().filter(|extent| extent.end_lsn() > lsn).copied().collect();
         let chunks = Arc::make_mut(&mut self.chunks);
         let whole = chunks.partition_point(|chunk| chunk.last().is_some_and(|last| last.end_lsn() <= lsn));
         chunks.drain(..whole);
-        let part = match chunks.first_mut() {
-            Some(first) => Arc::make_mut(first),
-            None => Arc::make_mut(&mut self.tail),
-        };
-        part.retain(|extent| extent.end_lsn() > lsn);
+        if let Some(first) = chunks.first_mut() {
+            *first = kept(first);
+        } else {
+            self.tail = kept(&self.tail);
+            self.last.take_if(|last| last.end_lsn() <= lsn);
+        }
         gone
     }
 

@@ -26,5 +26,5 @@ pub use replay::{Replayed, StreamEnd};
 pub use room::{Ahead, Origin};
 pub use space::{Space, SpaceState};
 pub use store::{
-    Done, Effect, Event, NewEntry, NewFile, Now, Payload, PlannedRecord, Request, Settings, Store, TicketId, WritePlan,
+    Done, Effect, Event, NewEntry, NewFile, Now, PlannedRecord, Request, Settings, Store, TicketId, WritePlan,
 };

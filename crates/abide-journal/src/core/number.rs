@@ -2,7 +2,7 @@
 
 use super::LogState;
 use super::batch::{Draft, stored_bytes};
-use super::store::{Done, Effect, NewEntry, Now, Payload, Request, Store, TicketId};
+use super::store::{Done, Effect, NewEntry, Now, Request, Store, TicketId};
 use crate::entry::{AppendOptions, Appended, Durability, Expect};
 use crate::error::Error;
 use crate::format::{Control, EpochEntry, Kind, Placement, RecordHeader};
@@ -23,12 +23,9 @@ impl Store {
             Request::Append { entries, .. } => {
                 let record_max = self.settings.record_bytes_max;
                 for entry in entries {
-                    if u64::from(entry.payload_len) > record_max {
-                        return Err(Error::TooLarge {
-                            what: "record",
-                            size: entry.payload_len.into(),
-                            max: record_max,
-                        });
+                    let size = entry.payload.bytes.len() as u64;
+                    if size > record_max {
+                        return Err(Error::TooLarge { what: "record", size, max: record_max });
                     }
                     if entry.kind == Kind::Gap && entry.advance == 0 {
                         return Err(Error::TooLarge { what: "gap", size: 0, max: u64::MAX });
@@ -58,18 +55,18 @@ impl Store {
         out: &mut Vec<Effect>,
     ) -> Result<(), Error> {
         let (done, level) = match request {
-            Request::Append { entries, options } => self.number_unit(ticket, &entries, options, now, draft)?,
+            Request::Append { entries, options } => self.number_unit(entries, options, now, draft)?,
             Request::Sync { upto } => return self.number_sync(ticket, upto, draft, out),
             Request::Create { name, uid, options } => self.create(name, uid, options, now, draft)?,
             Request::SetOptions { log: id, options } => {
                 let log = live(&self.logs, id)?;
-                let control = Control::LogCreated { uid: log.uid, name: log.name.to_string(), options };
+                let control = Control::LogCreated { uid: log.facts.uid, name: log.facts.name.to_string(), options };
                 draft.control(id, log, now, control);
                 (Done::Plain, Durability::Always)
             }
             Request::SetMeta { log: id, key, value } => {
                 let log = live(&self.logs, id)?;
-                if !value.is_empty() && !log.meta.contains_key(&key) && log.meta.len() >= META_KEYS {
+                if !value.is_empty() && !log.facts.meta.contains_key(&key) && log.facts.meta.len() >= META_KEYS {
                     return Err(Error::LimitExceeded { what: "meta keys", max: META_KEYS as u64 });
                 }
                 draft.control(id, log, now, Control::Meta { key, value });
@@ -84,7 +81,7 @@ impl Store {
                 live(&self.logs, id)?;
                 let Some(log) = self.logs.get_mut(&id) else { return Err(Error::LogGone) };
                 log.dropping = true;
-                self.names.remove(&log.name);
+                self.names.remove(&log.facts.name);
                 draft.control(id, log, now, Control::Dropped);
                 (Done::Plain, Durability::Always)
             }
@@ -102,14 +99,14 @@ impl Store {
             Request::RemoveCheckpoint { log: id, lsn } => {
                 let log = live(&self.logs, id)?;
                 let invalid = |reason| Error::CheckpointInvalid { lsn, reason };
-                if !log.checkpoints.contains_key(&lsn) {
+                if !log.facts.checkpoints.contains_key(&lsn) {
                     return Err(invalid("there is none"));
                 }
                 if log.base.lsn > Lsn::FIRST && lsn + 1 == log.base.lsn.get() {
                     return Err(invalid("the base rests on it"));
                 }
                 draft.control(id, log, now, Control::CheckpointRemoved { lsn });
-                (Done::Plain, log.options.durability)
+                (Done::Plain, log.facts.options.durability)
             }
         };
         draft.answer(ticket, done, level);
@@ -133,9 +130,9 @@ impl Store {
         let id = self.next_log;
         self.next_log = LogId(id.0 + 1);
         let mut log = LogState::new(uid, &name, options);
-        log.epoch = self.incarnation.0;
+        log.facts().epoch = self.incarnation.0;
         draft.control(id, &log, now, Control::LogCreated { uid, name, options });
-        self.names.insert(Arc::clone(&log.name), id);
+        self.names.insert(Arc::clone(&log.facts.name), id);
         self.logs.insert(id, log);
         Ok((Done::Created(id), Durability::Always))
     }
@@ -170,19 +167,18 @@ impl Store {
 
     fn number_unit(
         &mut self,
-        ticket: TicketId,
-        entries: &[NewEntry],
+        entries: Vec<NewEntry>,
         options: AppendOptions,
         now: Now,
         draft: &mut Draft,
     ) -> Result<(Done, Durability), Error> {
         let mut durability = options.durability.unwrap_or(Durability::Os);
-        for entry in entries {
+        for entry in &entries {
             let log = live(&self.logs, entry.log)?;
-            if log.quarantined {
+            if log.facts.quarantined {
                 return Err(Error::ReadOnly);
             }
-            durability = durability.max(log.options.durability);
+            durability = durability.max(log.facts.options.durability);
         }
         if let (Some(expect), Some(first)) = (options.expect, entries.first()) {
             let log = live(&self.logs, first.log)?;
@@ -192,38 +188,31 @@ impl Store {
             };
             if !holds {
                 let Place { lsn: next_lsn, offset: next_offset } = log.next;
-                return Err(Error::AppendConflict { next_lsn, next_offset, epoch: Epoch(log.epoch) });
+                return Err(Error::AppendConflict { next_lsn, next_offset, epoch: Epoch(log.facts.epoch) });
             }
         }
         let mut appended = Vec::with_capacity(entries.len());
-        for (index, entry) in entries.iter().enumerate() {
+        for entry in entries {
             let Some(log) = self.logs.get_mut(&entry.log) else { continue };
             if !log.epoch_begun {
                 log.epoch_begun = true;
-                let start = EpochEntry { epoch: log.epoch, start_lsn: log.next.lsn.get(), forced: false };
+                let start = EpochEntry { epoch: log.facts.epoch, start_lsn: log.next.lsn.get(), forced: false };
                 draft.control(entry.log, log, now, Control::EpochStart(start));
             }
-            appended.push(number_entry(ticket, index, entry, log, now, draft));
+            appended.push(number_entry(entry, log, now, draft));
         }
         Ok((Done::Appended(appended), durability))
     }
 }
 
-fn number_entry(
-    ticket: TicketId,
-    index: usize,
-    entry: &NewEntry,
-    log: &mut LogState,
-    now: Now,
-    draft: &mut Draft,
-) -> Appended {
+fn number_entry(entry: NewEntry, log: &mut LogState, now: Now, draft: &mut Draft) -> Appended {
     log.last_time_us = log.last_time_us.max(now.wall_us);
     let Place { lsn, offset } = log.next;
     let header = RecordHeader {
         log: entry.log,
         crc: 0,
-        payload_len: entry.payload_len,
-        epoch: log.epoch,
+        payload_len: 0,
+        epoch: log.facts.epoch,
         lsn: lsn.get(),
         offset: offset.0,
         time_us: log.last_time_us,
@@ -232,8 +221,8 @@ fn number_entry(
         placement: Placement::First,
     };
     log.next = Place { lsn: lsn.next(), offset: ByteOffset(offset.0 + entry.advance) };
-    draft.record(log, header, None, Payload::Entry { ticket, index });
-    Appended { position: Position { epoch: Epoch(log.epoch), lsn }, offset, end_offset: log.next.offset }
+    draft.record(log, header, None, entry.payload);
+    Appended { position: Position { epoch: Epoch(log.facts.epoch), lsn }, offset, end_offset: log.next.offset }
 }
 
 pub(super) fn live(logs: &BTreeMap<LogId, LogState>, id: LogId) -> Result<&LogState, Error> {

@@ -104,7 +104,7 @@ impl Replayed {
         for log in snapshot.logs {
             let (id, log) = LogState::from_snapshot(log);
             log.segments().for_each(|(segment, cost, extents)| store.roots.hold(segment, cost, extents));
-            store.names.insert(Arc::clone(&log.name), id);
+            store.names.insert(Arc::clone(&log.facts.name), id);
             store.logs.insert(id, log);
         }
         store.roots.opened(snapshot.batch, snapshot.segment, bytes);
@@ -118,7 +118,7 @@ impl Replayed {
 
     /// Every log with what is damaged of it.
     pub fn damaged(&self) -> impl Iterator<Item = (&str, &[Damage], bool)> {
-        self.0.logs.values().map(|log| (&*log.name, &**log.damage, log.quarantined))
+        self.0.logs.values().map(|log| (&*log.facts.name, &**log.facts.damage, log.facts.quarantined))
     }
 
     /// Notes a segment file, whatever it holds.
@@ -149,7 +149,8 @@ impl Replayed {
 
     /// Whether a checkpoint lies in a file of this name.
     pub fn is_checkpoint_file(&self, log: LogId, lsn: u64) -> bool {
-        let place = self.0.logs.get(&log).and_then(|log| log.checkpoints.get(&lsn)).map(|checkpoint| checkpoint.place);
+        let place =
+            self.0.logs.get(&log).and_then(|log| log.facts.checkpoints.get(&lsn)).map(|checkpoint| checkpoint.place);
         matches!(place, Some(CheckpointPlace::File { .. }))
     }
 
@@ -214,10 +215,12 @@ impl Replayed {
         store.roots.exists(end.segment, end.prepared);
         // Files of checkpoints that are gone were removed by the open.
         store.unlinked.clear();
+        // Nobody may ever ask this store for anything: what the last open left to be done begins by itself.
         store.compact_look = true;
+        store.compact_due = Some(0);
         let mut views = Vec::new();
         for (id, log) in &mut store.logs {
-            log.epoch = end.incarnation.0.max(log.epochs.last() + 1);
+            log.facts().epoch = end.incarnation.0.max(log.facts.epochs.last() + 1);
             log.written = log.next;
             log.durable = log.next;
             log.trimmed_to = log.base;
@@ -234,7 +237,7 @@ impl Store {
         // One that was written again changes places only, and only if its log still has it.
         if header.placement == Placement::Moved {
             if !header.kind.has_lsn() {
-                control = Some(Control::decode(header.kind, payload)?);
+                control = Some(Box::new(Control::decode(header.kind, payload)?));
             }
         } else if header.kind.has_lsn() {
             let log = self.logs.get_mut(&header.log).ok_or(Malformed("a record of an unknown log"))?;
@@ -242,9 +245,9 @@ impl Store {
                 return Err(Malformed("a record is not the next one of its log"));
             }
             // Only if the start of the epoch was lost.
-            if header.epoch > log.epochs.last() {
+            if header.epoch > log.facts.epochs.last() {
                 let entry = EpochEntry { epoch: header.epoch, start_lsn: header.lsn, forced: false };
-                Arc::make_mut(&mut log.epochs).push(entry, self.settings.epoch_entries_max);
+                Arc::make_mut(&mut log.facts().epochs).push(entry, self.settings.epoch_entries_max);
             }
             let advance = match header.kind {
                 Kind::Mark => 0,
@@ -268,7 +271,7 @@ impl Store {
                     | Control::Damage(_)
                     | Control::Dropped,
                     true,
-                ) => control = Some(decoded),
+                ) => control = Some(Box::new(decoded)),
                 (_, false) => return Err(Malformed("a fact about an unknown log")),
                 (_, true) => return Err(Malformed("a fact that this version does not know how to apply")),
             }

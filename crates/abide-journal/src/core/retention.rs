@@ -39,7 +39,7 @@ impl LogView {
         begins: impl Fn(&Extent) -> Option<u64>,
         mut trusted: impl FnMut(&SnapshotCheckpoint) -> bool,
     ) -> Option<Place> {
-        let limits = self.options.retention;
+        let limits = self.facts.options.retention;
         let limit = || {
             let by_bytes = (limits.bytes_max > 0).then(|| self.by_bytes(limits.bytes_max)).flatten();
             let since = now_us.saturating_sub(limits.age_ms_max.saturating_mul(1_000));
@@ -49,14 +49,14 @@ impl LogView {
         };
         let mut target = asked.or_else(limit)?;
         // What is asked for is held back when it is numbered; below a pin another checkpoint must be found.
-        if let Some(pinned) = self.pinned.filter(|_| asked.is_none() || limits.trim_at_checkpoint)
+        if let Some(pinned) = self.facts.pinned.filter(|_| asked.is_none() || limits.trim_at_checkpoint)
             && pinned.lsn < target.lsn
         {
             target = pinned;
         }
         if limits.trim_at_checkpoint {
             let at = |c: &&SnapshotCheckpoint| c.lsn < target.lsn.get() && c.lsn >= self.base.lsn.get();
-            let checkpoint = self.checkpoints.values().rev().filter(at).find(|checkpoint| trusted(checkpoint))?;
+            let checkpoint = self.facts.checkpoints.values().rev().filter(at).find(|checkpoint| trusted(checkpoint))?;
             target = behind(checkpoint);
         }
         (target.lsn > self.base.lsn).then_some(target)
@@ -96,10 +96,12 @@ impl LogState {
         self.base = base;
         let gone = self.extents.drop_below(base.lsn.get());
         self.cost -= gone.iter().map(Extent::cost).sum::<u64>();
-        let checkpoints = Arc::make_mut(&mut self.checkpoints);
-        let kept = checkpoints.split_off(&(base.lsn.get() - 1));
+        let base_lsn = base.lsn.get();
+        let facts = self.facts();
+        let checkpoints = Arc::make_mut(&mut facts.checkpoints);
+        let kept = checkpoints.split_off(&(base_lsn - 1));
         let lost = std::mem::replace(checkpoints, kept);
-        Arc::make_mut(&mut self.epochs).trim(base.lsn.get());
+        Arc::make_mut(&mut facts.epochs).trim(base_lsn);
         self.forget_damage();
         (gone, lost.into_values().collect())
     }
@@ -108,7 +110,7 @@ impl LogState {
 impl Store {
     /// A log has grown, or got a checkpoint: whether it has become too long is looked at soon.
     pub(super) fn look_at_length(&mut self, id: LogId, now: Now) {
-        let limits = self.logs.get(&id).map(|log| log.options.retention).unwrap_or_default();
+        let limits = self.logs.get(&id).map(|log| log.facts.options.retention).unwrap_or_default();
         if limits.bytes_max > 0 || limits.age_ms_max > 0 {
             self.trim_wanted.insert(id);
             self.trim_due.get_or_insert(now.tick_ms + self.settings.trim_interval_ms);
@@ -137,11 +139,11 @@ impl Store {
             && pinned.lsn < to.lsn
         {
             // A pin was taken since the target was found; the checkpoint below it is looked for next time.
-            to = if log.options.retention.trim_at_checkpoint { log.base } else { pinned };
+            to = if log.facts.options.retention.trim_at_checkpoint { log.base } else { pinned };
         }
         // The checkpoint on which the base was to rest may be gone meanwhile.
-        let rests = |lsn| log.checkpoints.contains_key(&lsn);
-        if log.options.retention.trim_at_checkpoint && !rests(to.lsn.get() - 1) {
+        let rests = |lsn| log.facts.checkpoints.contains_key(&lsn);
+        if log.facts.options.retention.trim_at_checkpoint && !rests(to.lsn.get() - 1) {
             to = log.base;
         }
         if to.lsn <= log.coming_base().lsn {
@@ -171,7 +173,10 @@ impl Store {
     fn look_at_pins(&mut self, id: LogId, now: Now, out: &mut Vec<Effect>) {
         let (bytes_max, age_max) = (self.settings.pin_bytes_max, self.settings.pin_age_ms_max);
         if let Some(log) = self.logs.get_mut(&id) {
-            log.pinned = log.lowest_pin(now, bytes_max, age_max);
+            let pinned = log.lowest_pin(now, bytes_max, age_max);
+            let pins = log.live_pins.values().map(|pin| (Arc::clone(&pin.owner), pin.place)).collect();
+            let facts = log.facts();
+            (facts.pinned, facts.pins) = (pinned, pins);
             out.push(Effect::Wake { log: id, view: Some(log.publish()) });
         }
     }

@@ -52,7 +52,7 @@ impl Store {
     /// Control records may use everything: dropping is how a full store gets room. New logs, and units that are wholly
     /// essential, may use the spare segments.
     pub(super) fn claim(&self, request: &Request) -> Claim {
-        let essential = |log| self.logs.get(log).is_none_or(|state| state.options.essential);
+        let essential = |log| self.logs.get(log).is_none_or(|state| state.facts.options.essential);
         let of = |essential| if essential { Claim::Essential } else { Claim::Ordinary };
         match request {
             Request::Append { entries, .. } => of(entries.iter().all(|entry| essential(&entry.log))),

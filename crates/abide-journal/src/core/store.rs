@@ -1,15 +1,15 @@
 //! One store: its states, its queue, and what becomes of each event.
 
-use super::batch::{Closed, InFlight};
+use super::batch::{Closed, InFlight, Written};
 use super::compaction::{Compacting, Moving, Piece};
 use super::room::{Ahead, Claim, Origin};
 use super::roots::Roots;
 use super::space::{Limits, Space, SpaceState};
 use super::{LogState, LogView};
 use crate::disk::DiskSpace;
-use crate::entry::{AppendOptions, Appended};
+use crate::entry::{AppendOptions, Appended, Durability};
 use crate::error::{Cause, Error};
-use crate::format::{BatchHeader, Damage, Echo, Kind, RecordHeader, SegmentHeader, Snapshot, SnapshotCheckpoint};
+use crate::format::{BatchHeader, Damage, Echo, Kind, Sealed, SegmentHeader, Snapshot, SnapshotCheckpoint};
 use crate::options::LogOptions;
 use crate::position::{Incarnation, LogId, LogUid, Lsn, Place, Position};
 use bytes::Bytes;
@@ -54,8 +54,8 @@ pub struct Now {
 /// Names a caller that waits for an answer.
 pub type TicketId = u64;
 
-/// One record of an append, without its payload.
-#[derive(Debug, Clone, Copy)]
+/// One record of an append.
+#[derive(Debug, Clone)]
 pub struct NewEntry {
     /// The log.
     pub log: LogId,
@@ -63,8 +63,8 @@ pub struct NewEntry {
     pub kind: Kind,
     /// The caller's tag.
     pub tag: u8,
-    /// Length of the payload.
-    pub payload_len: u32,
+    /// What it holds.
+    pub payload: Sealed,
     /// By how much it advances the offset.
     pub advance: u64,
 }
@@ -103,6 +103,21 @@ pub enum Request {
     RemoveCheckpoint { log: LogId, lsn: u64 },
     /// A sync of everything before this request; with a log and LSN: only if that is not durable yet.
     Sync { upto: Option<(LogId, Lsn)> },
+}
+
+impl Request {
+    /// The level at which it is answered at least, as far as it tells by itself.
+    pub fn level(&self) -> Durability {
+        match self {
+            Self::Append { options, .. } => options.durability.unwrap_or(Durability::Os),
+            Self::AddCheckpoint { .. }
+            | Self::RemoveCheckpoint { .. }
+            | Self::Pin { .. }
+            | Self::AdvancePin { .. }
+            | Self::Unpin { .. } => Durability::Os,
+            _ => Durability::Always,
+        }
+    }
 }
 
 /// What happened.
@@ -152,7 +167,7 @@ pub enum Effect {
     /// Remove the reserve.
     GiveUpReserve,
     /// Write a batch, and before it the segment's header if it is the first there.
-    Write(Box<WritePlan>),
+    Write(Arc<WritePlan>),
     /// Sync the segment, which holds all batches up to this one that are not durable.
     Sync { segment: u64, batch: u64 },
     /// Make this snapshot durable under its batch, then remove that of `obsolete` (0: none).
@@ -175,6 +190,8 @@ pub enum Effect {
     Reply { ticket: TicketId, result: Result<Done, Error> },
     /// Readers see this from now on; `None`: the log is gone.
     Wake { log: LogId, view: Option<Arc<LogView>> },
+    /// A log is durable up to here.
+    Durable { log: LogId, end: Place },
     /// Room has changed.
     Space(Space),
     /// Nothing more will be written in this open.
@@ -225,28 +242,11 @@ pub struct WritePlan {
 /// A record to be written.
 #[derive(Debug)]
 pub struct PlannedRecord {
-    /// Its header, but for the checksum.
-    pub header: RecordHeader,
+    /// Its header, but for the checksum, and its place.
+    pub(crate) written: Written,
     /// Identity of its log.
-    pub uid: LogUid,
-    /// Where its payload comes from.
-    pub payload: Payload,
-}
-
-/// Where the payload of a record comes from.
-#[derive(Debug)]
-pub enum Payload {
-    /// The entry with this number of a caller's unit.
-    Entry {
-        /// The caller.
-        ticket: TicketId,
-        /// Which entry.
-        index: usize,
-    },
-    /// Made by the core.
-    Control(Vec<u8>),
-    /// Of a record that is written again.
-    Moved(Bytes),
+    pub(crate) uid: LogUid,
+    pub(crate) payload: Sealed,
 }
 
 /// Opening is over when a store exists; see `replay`.
@@ -565,13 +565,14 @@ impl Store {
             segment: self.stream.segment,
             position: self.stream.end,
             next_log: self.next_log,
-            logs: self.logs.iter().map(|(id, log)| log.to_snapshot(*id)).collect(),
+            logs: Vec::new(),
         };
+        let file = snapshot.encode_with(self.logs.iter().map(|(id, log)| log.to_snapshot(*id)));
         self.index = Some(PendingIndex {
             batch,
             segment: self.stream.segment,
             needs: self.roots.live_segments(),
-            file: Some(snapshot.encode()),
+            file: Some(file),
         });
         self.appended_since_index = 0;
         self.index_due = None;

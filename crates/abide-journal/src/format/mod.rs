@@ -20,7 +20,7 @@ pub use batch::{BatchFlags, BatchHeader, Echo, EchoFlags};
 pub use checkpoint_file::CheckpointFileHeader;
 pub use codec::Malformed;
 pub use control::{Control, EpochEntry};
-pub use record::{Kind, Placement, RecordHeader, padded};
+pub use record::{Kind, Placement, RecordHeader, Sealed, padded};
 pub use segment::SegmentHeader;
 pub use snapshot::{CheckpointPlace, Damage, DamageState, Snapshot, SnapshotCheckpoint, SnapshotLog, SnapshotPin};
 pub use store_file::StoreFile;

@@ -1,6 +1,7 @@
 use super::codec::{Malformed, Take};
 use super::crc;
 use crate::position::{LogId, LogUid};
+use bytes::Bytes;
 
 /// What a record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,6 +87,22 @@ pub struct RecordHeader {
     pub tag: u8,
     /// Whether it lies where it was first written.
     pub placement: Placement,
+}
+
+/// A payload with its checksum.
+#[derive(Debug, Clone)]
+pub struct Sealed {
+    pub(crate) bytes: Bytes,
+    pub(crate) crc: u32,
+}
+
+impl Sealed {
+    /// Reads the payload once, for all checksums that it will lie in.
+    pub fn new(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        let crc = crc::of(&bytes);
+        Self { bytes, crc }
+    }
 }
 
 /// Length of a payload with its padding.

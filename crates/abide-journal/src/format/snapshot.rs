@@ -3,6 +3,7 @@ use super::control::{EpochEntry, decode_options, encode_options};
 use super::{Extent, FORMAT, crc};
 use crate::options::LogOptions;
 use crate::position::{Incarnation, LogId, LogUid};
+use std::borrow::Borrow;
 
 /// The index of the whole store after one durable batch: what an open begins with.
 ///
@@ -164,24 +165,35 @@ const HEAD_BYTES: usize = 8 + 4 + 16 + 6 * 8;
 impl Snapshot {
     /// The whole file.
     pub fn encode(&self) -> Vec<u8> {
-        let mut body = Vec::new();
-        body.put_count(self.logs.len());
-        for log in &self.logs {
-            log.encode(&mut body);
-        }
-        let mut plain = Vec::with_capacity(HEAD_BYTES + body.len());
-        plain.put(MAGIC);
-        plain.put_u32(FORMAT);
-        plain.put(&self.store_id);
+        self.encode_with(self.logs.iter())
+    }
+
+    /// The same with these logs in the place of its own, each as it comes: a large index need not be there twice.
+    pub(crate) fn encode_with<L: Borrow<SnapshotLog>>(&self, logs: impl ExactSizeIterator<Item = L>) -> Vec<u8> {
+        let mut file = Vec::new();
+        file.put(MAGIC);
+        file.put_u32(FORMAT);
+        file.put(&self.store_id);
         for field in [self.incarnation.0, self.batch, self.segment, self.position, self.next_log.0] {
-            plain.put_u64(field);
+            file.put_u64(field);
         }
-        plain.put_u64(body.len() as u64);
-        plain.put(&body);
-        let mut file = Vec::with_capacity(plain.len() + plain.len() / BLOCK * 4 + 4);
-        for (number, piece) in (0..).zip(plain.chunks(BLOCK - 4)) {
-            file.put(piece);
-            file.put_u32(crc::append(number, piece));
+        file.put_u64(0);
+        file.put_count(logs.len());
+        for log in logs {
+            log.borrow().encode(&mut file);
+        }
+        let body_len = (file.len() - HEAD_BYTES) as u64;
+        file[HEAD_BYTES - 8..HEAD_BYTES].copy_from_slice(&body_len.to_le_bytes());
+        // Each piece becomes a block in place, the last one first.
+        let end = file.len();
+        let pieces = end.div_ceil(BLOCK - 4);
+        file.resize(end + 4 * pieces, 0);
+        for index in (0..pieces).rev() {
+            let number = u32::try_from(index).unwrap_or(u32::MAX);
+            let piece = index * (BLOCK - 4)..end.min((index + 1) * (BLOCK - 4));
+            let (crc, at, behind) = (crc::append(number, &file[piece.clone()]), index * BLOCK, index * 4 + piece.end);
+            file.copy_within(piece, at);
+            file[behind..behind + 4].copy_from_slice(&crc.to_le_bytes());
         }
         file
     }

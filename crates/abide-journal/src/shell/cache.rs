@@ -3,8 +3,7 @@
 use super::shared::LogShared;
 use super::sync::Mutex;
 use crate::entry::Record;
-use crate::position::LogId;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
 
 /// What a record costs beside its payload: the entries here and in the queue of ages.
@@ -27,30 +26,23 @@ impl LogCache {
 /// Ages of all cached records; the oldest goes first, whatever its log.
 #[derive(Debug, Default)]
 pub(crate) struct Ages {
-    records: VecDeque<(LogId, usize)>,
+    records: VecDeque<(Arc<LogShared>, usize)>,
     bytes: usize,
 }
 
 impl Ages {
-    /// Adds records of one log, in order. Each log is locked once.
-    pub(crate) fn add(&mut self, id: LogId, log: &LogShared, new: impl Iterator<Item = Record>) {
-        log.cache.change(|records| {
-            for record in new {
-                let bytes = record.content.payload_len() + RECORD_OVERHEAD;
-                self.bytes += bytes;
-                self.records.push_back((id, bytes));
-                records.push_back(record);
-            }
-        });
+    pub(crate) fn add(&mut self, log: &Arc<LogShared>, record: Record) {
+        let bytes = record.content.payload_len() + RECORD_OVERHEAD;
+        self.bytes += bytes;
+        self.records.push_back((Arc::clone(log), bytes));
+        log.cache.change(|records| records.push_back(record));
     }
 
-    pub(crate) fn shrink(&mut self, bytes_max: usize, logs: &BTreeMap<LogId, Arc<LogShared>>) {
+    pub(crate) fn shrink(&mut self, bytes_max: usize) {
         while self.bytes > bytes_max {
-            let Some((id, bytes)) = self.records.pop_front() else { return };
+            let Some((log, bytes)) = self.records.pop_front() else { return };
             self.bytes -= bytes;
-            if let Some(log) = logs.get(&id) {
-                log.cache.change(VecDeque::pop_front);
-            }
+            log.cache.change(VecDeque::pop_front);
         }
     }
 }

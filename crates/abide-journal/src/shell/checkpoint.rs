@@ -14,14 +14,14 @@ impl Reader<'_> {
     /// The bytes of a checkpoint, verified.
     pub(crate) fn checkpoint(&self, lsn: u64) -> Result<Bytes, Error> {
         let none = Error::CheckpointInvalid { lsn, reason: "there is none" };
-        let mut stored = *self.view.checkpoints.get(&lsn).ok_or(none)?;
+        let mut stored = *self.view.facts.checkpoints.get(&lsn).ok_or(none)?;
         loop {
             let read = match stored.place {
                 CheckpointPlace::Inline { segment, position } => self.inline_checkpoint(&stored, segment, position),
                 CheckpointPlace::File { digest } => self.checkpoint_file(&stored, digest),
             };
             // It may have been moved, or replaced, since this view was taken.
-            let now = self.log.view.get().ok_or(Error::LogGone)?.checkpoints.get(&lsn).copied();
+            let now = self.log.seen.get().ok_or(Error::LogGone)?.view.facts.checkpoints.get(&lsn).copied();
             match (read, now) {
                 (Err(_), Some(now)) if now != stored => stored = now,
                 (read, _) => {
@@ -49,8 +49,8 @@ impl Reader<'_> {
     fn note(&self, checkpoint: &SnapshotCheckpoint, holds: bool) {
         let mut verified = locked(&self.log.verified);
         verified.insert(checkpoint.lsn, (*checkpoint, holds));
-        if verified.len() > 2 * self.view.checkpoints.len() + 8 {
-            verified.retain(|lsn, _| self.view.checkpoints.contains_key(lsn));
+        if verified.len() > 2 * self.view.facts.checkpoints.len() + 8 {
+            verified.retain(|lsn, _| self.view.facts.checkpoints.contains_key(lsn));
         }
     }
 

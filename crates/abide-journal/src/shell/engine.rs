@@ -2,46 +2,73 @@
 //! work, which then writes it itself instead of waking a thread for it; and in a store without threads who calls `turn`.
 
 use super::cache::Ages;
-use super::encode::Sealed;
 use super::io::Job;
+use super::log::queued_bytes;
 use super::shared::{LogShared, Message, Shared, Submission, locked};
 use super::sync::mpsc::{SyncSender, sync_channel};
 use super::sync::thread::{self, JoinHandle};
-use crate::core::{Done, Effect, Event, LogView, Payload, Store, TicketId, WritePlan};
+use crate::core::{Done, Effect, Event, LogView, PlannedRecord, Store, TicketId, WritePlan};
 use crate::entry::{Content, Record};
 use crate::error::Error;
-use crate::format::Kind;
+use crate::format::{Kind, Placement};
 use crate::position::{ByteOffset, Epoch, LogId, Lsn, Position};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, PoisonError};
 use tokio::sync::oneshot;
 
-/// A request on its way.
+/// Where an answer goes.
+pub(crate) type Answer = oneshot::Sender<Result<Done, Error>>;
+
+/// Who asked for something.
 #[derive(Debug)]
 struct Pending {
-    payloads: Vec<Sealed>,
-    /// Bytes that it takes in the queue; 0 once they are written.
+    /// Bytes that it takes in the queue; no longer once it was appended.
     bytes: usize,
-    answer: oneshot::Sender<Result<Done, Error>>,
+    answer: Answer,
 }
 
-/// The core with what it does not hold itself: payloads, waiting callers, the published views.
+/// Answers that are ready. They are sent when nobody waits for the engine any more: waking many threads takes long.
+#[derive(Debug, Default)]
+pub(crate) struct Answers(Vec<(Answer, Result<Done, Error>)>);
+
+impl Answers {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn append(&mut self, mut later: Self) {
+        self.0.append(&mut later.0);
+    }
+
+    pub(crate) fn send(self) {
+        for (to, result) in self.0 {
+            // A caller that went away does not want to know.
+            let _ = to.send(result);
+        }
+    }
+}
+
+/// The core with what it does not hold itself: waiting callers, the published views.
 #[derive(Debug)]
 pub(crate) struct Engine {
     store: Store,
     pending: HashMap<TicketId, Pending>,
     next_ticket: TicketId,
+    answers: Answers,
     jobs: VecDeque<Job>,
     logs: BTreeMap<LogId, Arc<LogShared>>,
     ages: Ages,
     abandoned: bool,
     /// Threads for what takes long; none in a store without threads.
     helpers: Option<Helpers>,
+    /// Empty, but for the room that they keep from one event to the next.
+    effects: Vec<Effect>,
+    messages: VecDeque<Message>,
 }
 
 #[derive(Debug)]
 struct Helpers {
-    syncer: Helper,
+    syncer: JoinHandle<()>,
     upkeep: Helper,
 }
 
@@ -51,63 +78,62 @@ impl Engine {
             store,
             pending: HashMap::new(),
             next_ticket: 0,
+            answers: Answers::default(),
             jobs: VecDeque::new(),
             logs: logs.into_iter().map(|log| (log.id, log)).collect(),
             ages: Ages::default(),
             abandoned: false,
             helpers: None,
+            effects: Vec::new(),
+            messages: VecDeque::new(),
         }
     }
 
-    /// Takes what callers and helpers have sent.
-    fn take(&mut self, shared: &Shared, messages: VecDeque<Message>) {
-        for message in messages {
+    /// Takes what callers and helpers have sent. Says whether there was anything.
+    fn take(&mut self, shared: &Shared) -> bool {
+        let mut messages = std::mem::take(&mut self.messages);
+        shared.take_messages(&mut messages);
+        let some = !messages.is_empty();
+        for message in messages.drain(..) {
             match message {
                 Message::Submit(submission) => self.submit(shared, submission),
-                Message::Event(event) => {
-                    self.event(shared, event);
-                }
+                Message::Event(event) => self.event(shared, event),
                 Message::Close { answer } => {
-                    let ticket = self.ticket(Vec::new(), 0, answer);
+                    let ticket = self.ticket(0, answer);
                     self.event(shared, Event::Close { ticket });
                 }
                 Message::Abandon => self.abandoned = true,
             }
         }
+        self.messages = messages;
+        some
     }
 
-    fn ticket(
-        &mut self,
-        payloads: Vec<Sealed>,
-        bytes: usize,
-        answer: oneshot::Sender<Result<Done, Error>>,
-    ) -> TicketId {
+    fn ticket(&mut self, bytes: usize, answer: Answer) -> TicketId {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        self.pending.insert(ticket, Pending { payloads, bytes, answer });
+        self.pending.insert(ticket, Pending { bytes, answer });
         ticket
     }
 
     fn submit(&mut self, shared: &Shared, submission: Submission) {
-        let Submission { request, payloads, bytes, answer } = submission;
-        let ticket = self.ticket(payloads, bytes, answer);
+        let Submission { request, bytes, answer } = submission;
+        let ticket = self.ticket(bytes, answer);
         self.event(shared, Event::Submit { ticket, request });
     }
 
     fn event(&mut self, shared: &Shared, event: Event) {
-        let mut effects = Vec::new();
+        let mut effects = std::mem::take(&mut self.effects);
         self.store.handle(shared.now(), event, &mut effects);
-        for effect in effects {
+        for effect in effects.drain(..) {
             self.perform(shared, effect);
         }
+        self.effects = effects;
     }
 
     fn perform(&mut self, shared: &Shared, effect: Effect) {
         match effect {
-            Effect::Write(plan) => {
-                let payloads = self.payloads(&plan);
-                self.jobs.push_back(Job::Write { plan, payloads });
-            }
+            Effect::Write(plan) => self.jobs.push_back(Job::Write(plan)),
             Effect::Sync { segment, batch } => self.jobs.push_back(Job::Sync { segment, batch }),
             Effect::Prepare { ahead, origin, from, to } => {
                 self.jobs.push_back(Job::Prepare { ahead, origin, from, to });
@@ -123,6 +149,11 @@ impl Engine {
             Effect::Measure => self.jobs.push_back(Job::Measure),
             Effect::Reply { ticket, result } => self.reply(shared, ticket, result),
             Effect::Wake { log, view } => self.publish(shared, log, view),
+            Effect::Durable { log, end } => {
+                if let Some(log) = self.logs.get(&log) {
+                    log.durable(end);
+                }
+            }
             Effect::Space(space) => shared.space.set(space),
             Effect::Poisoned(cause) => {
                 self.jobs.clear();
@@ -133,23 +164,15 @@ impl Engine {
 
     fn reply(&mut self, shared: &Shared, ticket: TicketId, result: Result<Done, Error>) {
         let Some(pending) = self.pending.remove(&ticket) else { return };
-        shared.release(pending.bytes);
-        // A caller that went away does not want to know.
-        let _ = pending.answer.send(result);
+        // Appends make room when they are written.
+        if !matches!(result, Ok(Done::Appended(_))) {
+            shared.release(pending.bytes);
+        }
+        self.answers.0.push((pending.answer, result));
     }
 
-    /// The payloads of a batch, in the order of its records.
-    fn payloads(&mut self, plan: &WritePlan) -> Vec<Sealed> {
-        let taken = plan.records.iter().map(|record| match &record.payload {
-            Payload::Control(bytes) => Sealed::new(bytes.clone().into()),
-            Payload::Moved(bytes) => Sealed::new(bytes.clone()),
-            Payload::Entry { ticket, index } => self
-                .pending
-                .get(ticket)
-                .and_then(|pending| pending.payloads.get(*index).cloned())
-                .unwrap_or_else(|| Sealed::new(Vec::new().into())),
-        });
-        taken.collect()
+    pub(crate) fn take_answers(&mut self) -> Answers {
+        std::mem::take(&mut self.answers)
     }
 
     fn publish(&mut self, shared: &Shared, id: LogId, view: Option<Arc<LogView>>) {
@@ -162,12 +185,12 @@ impl Engine {
                     registry.by_name.remove(&log.name);
                 }
                 drop(registry);
-                log.view.set(None);
+                log.seen.set(None);
             }
             return;
         };
         if let Some(log) = self.logs.get(&id) {
-            log.view.set(Some(view));
+            log.written(view);
             return;
         }
         let log = shared.register(id, view);
@@ -175,42 +198,35 @@ impl Engine {
     }
 
     /// After a batch has been written: its records go to the shared tail, its bytes no longer count as queued.
-    fn written(&mut self, shared: &Shared, plan: &WritePlan, payloads: Vec<Sealed>) {
+    fn written(&mut self, shared: &Shared, plan: &WritePlan) {
         let mut released = 0;
-        let mut by_log: BTreeMap<LogId, Vec<Record>> = BTreeMap::new();
-        for (planned, payload) in plan.records.iter().zip(payloads) {
-            let Payload::Entry { ticket, index } = planned.payload else { continue };
-            if index == 0
-                && let Some(pending) = self.pending.get_mut(&ticket)
-            {
-                released += std::mem::take(&mut pending.bytes);
-                pending.payloads = Vec::new();
+        for PlannedRecord { written, payload, .. } in &plan.records {
+            let header = &written.header;
+            if header.placement == Placement::Moved {
+                continue;
             }
-            let header = &planned.header;
-            let Some(content) = content(header.kind, payload.bytes) else { continue };
+            let Some(content) = content(header.kind, &payload.bytes) else { continue };
+            released += queued_bytes(payload.bytes.len());
+            let Some(log) = self.logs.get(&header.log) else { continue };
             let lsn = Lsn::new(header.lsn).unwrap_or(Lsn::FIRST);
-            by_log.entry(header.log).or_default().push(Record {
+            let record = Record {
                 position: Position { epoch: Epoch(header.epoch), lsn },
                 offset: ByteOffset(header.offset),
                 time_us: header.time_us,
                 tag: header.tag,
                 content,
-            });
+            };
+            self.ages.add(log, record);
         }
-        for (id, records) in by_log {
-            if let Some(log) = self.logs.get(&id) {
-                self.ages.add(id, log, records.into_iter());
-            }
-        }
-        self.ages.shrink(shared.tail_cache_bytes, &self.logs);
+        self.ages.shrink(shared.tail_cache_bytes);
         shared.release(released);
     }
 
     /// Carries out a job here and now.
-    fn run(&mut self, shared: &Shared, job: Job) {
-        let event = shared.carry_out(&job);
-        if let (Job::Write { plan, payloads }, Some(Event::Written { .. })) = (job, &event) {
-            self.written(shared, &plan, payloads);
+    fn run(&mut self, shared: &Shared, job: &Job) {
+        let event = shared.carry_out(job);
+        if let (Job::Write(plan), Some(Event::Written { .. })) = (job, &event) {
+            self.written(shared, plan);
         }
         if let Some(event) = event {
             self.event(shared, event);
@@ -219,16 +235,14 @@ impl Engine {
 
     /// Callers' requests and due timers, then one piece of I/O. Says whether there was anything to do.
     pub(crate) fn turn(&mut self, shared: &Shared) -> bool {
-        let messages = shared.take_messages();
-        let mut worked = !messages.is_empty();
-        self.take(shared, messages);
+        let mut worked = self.take(shared);
         if self.store.deadline().is_some_and(|deadline| deadline <= shared.clock.tick_ms()) {
             self.event(shared, Event::Tick);
             worked = true;
         }
         self.event(shared, Event::Turn);
         if let Some(job) = self.jobs.pop_front() {
-            self.run(shared, job);
+            self.run(shared, &job);
             worked = true;
         }
         worked
@@ -247,7 +261,8 @@ impl Engine {
     /// The end: whoever still asks is refused. A poisoned store keeps its lock until its owner lets it go.
     pub(crate) fn finish(&mut self, shared: &Shared) {
         if let Some(Helpers { syncer, upkeep }) = self.helpers.take() {
-            syncer.stop();
+            shared.stop_syncs();
+            let _ = syncer.join();
             upkeep.stop();
         }
         shared.end(&Error::Closed);
@@ -255,16 +270,17 @@ impl Engine {
     }
 
     /// Starts the helper threads.
-    pub(crate) fn start_helpers(&mut self, shared: &Arc<Shared>) {
-        let syncer = Helper::start(shared, "journal-sync");
-        self.helpers = Some(Helpers { syncer, upkeep: Helper::start(shared, "journal-upkeep") });
+    pub(crate) fn start_helpers(&mut self, shared: &Arc<Shared>) -> std::io::Result<()> {
+        let owned = Arc::clone(shared);
+        let syncer = thread::Builder::new().name("journal-sync".to_owned()).spawn(move || owned.run_syncs())?;
+        self.helpers = Some(Helpers { syncer, upkeep: Helper::start(shared, "journal-upkeep")? });
+        Ok(())
     }
 
     /// Takes what was sent and carries it out, but for what takes long: helpers do that. With `once` only one batch is
     /// written. Says whether anything is left.
     pub(crate) fn pass(&mut self, shared: &Shared, once: bool) -> bool {
-        let messages = shared.take_messages();
-        self.take(shared, messages);
+        self.take(shared);
         if self.store.deadline().is_some_and(|deadline| deadline <= shared.clock.tick_ms()) {
             self.event(shared, Event::Tick);
         }
@@ -272,17 +288,17 @@ impl Engine {
         let mut written = false;
         while let Some(job) = self.jobs.pop_front() {
             match job {
-                Job::Write { .. } if once && written => {
+                Job::Write(_) if once && written => {
                     self.jobs.push_front(job);
                     return true;
                 }
-                Job::Write { .. } => {
+                Job::Write(_) => {
                     // What has come in meanwhile goes into the next batch, which `Written` closes.
-                    self.run_write(shared, job);
+                    self.run_write(shared, &job);
                     written = true;
                 }
-                Job::RemoveIndex { .. } => self.run(shared, job),
-                _ => self.dispatch(job),
+                Job::RemoveIndex { .. } => self.run(shared, &job),
+                _ => self.dispatch(shared, job),
             }
         }
         false
@@ -290,37 +306,45 @@ impl Engine {
 
     /// The writer thread.
     pub(crate) fn run_thread(shared: &Shared) {
-        let mut deadline = None;
+        let mut deadline = locked(&shared.engine).as_ref().and_then(Self::deadline);
         loop {
-            shared.wait_for_work(deadline);
+            let mut answers = shared.wait_for_work(deadline);
             let mut engine = locked(&shared.engine);
             let Some(owner) = engine.as_mut() else { return };
             owner.pass(shared, false);
-            if owner.is_finished() {
+            let finished = owner.is_finished();
+            if finished {
                 owner.finish(shared);
-                *engine = None;
-                return;
             }
             deadline = owner.deadline();
+            answers.append(shared.take_answers());
+            answers.append(owner.take_answers());
+            if finished {
+                *engine = None;
+            }
+            drop(engine);
+            answers.send();
+            if finished {
+                return;
+            }
         }
     }
 
-    fn run_write(&mut self, shared: &Shared, job: Job) {
-        let event = shared.carry_out(&job);
-        if let (Job::Write { plan, payloads }, Some(Event::Written { .. })) = (job, &event) {
-            self.written(shared, &plan, payloads);
+    fn run_write(&mut self, shared: &Shared, job: &Job) {
+        let event = shared.carry_out(job);
+        if let (Job::Write(plan), Some(Event::Written { .. })) = (job, &event) {
+            self.written(shared, plan);
         }
-        let messages = shared.take_messages();
-        self.take(shared, messages);
+        self.take(shared);
         if let Some(event) = event {
             self.event(shared, event);
         }
     }
 
-    fn dispatch(&mut self, job: Job) {
+    fn dispatch(&mut self, shared: &Shared, job: Job) {
         let Some(helpers) = &self.helpers else { return };
         match job {
-            Job::Sync { .. } => helpers.syncer.send(job),
+            Job::Sync { .. } => shared.ask_for_sync(job),
             _ => helpers.upkeep.send(job),
         }
     }
@@ -336,10 +360,10 @@ pub(crate) fn payload(content: Content) -> (Kind, bytes::Bytes) {
 }
 
 /// What a record with an LSN holds.
-pub(crate) fn content(kind: Kind, payload: bytes::Bytes) -> Option<Content> {
+pub(crate) fn content(kind: Kind, payload: &bytes::Bytes) -> Option<Content> {
     match kind {
-        Kind::Data => Some(Content::Data(payload)),
-        Kind::Mark => Some(Content::Mark(payload)),
+        Kind::Data => Some(Content::Data(payload.clone())),
+        Kind::Mark => Some(Content::Mark(payload.clone())),
         Kind::Gap => payload.first_chunk().map(|length| Content::Gap(u64::from_le_bytes(*length))),
         _ => None,
     }
@@ -349,14 +373,14 @@ pub(crate) fn content(kind: Kind, payload: bytes::Bytes) -> Option<Content> {
 #[derive(Debug)]
 struct Helper {
     jobs: SyncSender<Job>,
-    thread: Option<JoinHandle<()>>,
+    thread: JoinHandle<()>,
 }
 
 /// Jobs that wait for a helper: the core has at most a few under way.
 const HELPER_JOBS_MAX: usize = 256;
 
 impl Helper {
-    fn start(shared: &Arc<Shared>, name: &str) -> Self {
+    fn start(shared: &Arc<Shared>, name: &str) -> std::io::Result<Self> {
         let (jobs, queue) = sync_channel::<Job>(HELPER_JOBS_MAX);
         let shared = Arc::clone(shared);
         let run = move || {
@@ -366,19 +390,17 @@ impl Helper {
                 }
             }
         };
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(run).ok();
-        Self { jobs, thread }
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(run)?;
+        Ok(Self { jobs, thread })
     }
 
     fn send(&self, job: Job) {
-        // Fails only if the thread never started; its jobs then stay unanswered, and nothing is acknowledged.
+        // Fails only if the thread has ended; its jobs then stay unanswered, and nothing is acknowledged.
         let _ = self.jobs.send(job);
     }
 
     fn stop(self) {
         drop(self.jobs);
-        if let Some(thread) = self.thread {
-            let _ = thread.join();
-        }
+        let _ = self.thread.join();
     }
 }

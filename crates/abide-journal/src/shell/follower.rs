@@ -43,14 +43,14 @@ impl Follower {
     /// was closed or poisoned that error.
     pub async fn next(&mut self) -> Result<Record, Error> {
         loop {
-            let seen = self.log.shared.view.versioned().0;
+            let seen = self.log.shared.seen.versioned().0;
             if let Some(record) = self.try_next()? {
                 return Ok(record);
             }
             if let Some(error) = self.log.inner.shared.ended.get() {
                 return Err(error.clone());
             }
-            self.log.shared.view.newer_than(seen).await;
+            self.log.shared.seen.newer_than(seen).await;
         }
     }
 

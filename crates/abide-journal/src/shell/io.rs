@@ -1,7 +1,7 @@
 //! Carries out what the core asks of the disk.
 
 use super::digest::Digests;
-use super::encode::{Encoded, Sealed};
+use super::encode::Encoded;
 use super::paths::temporary;
 use super::shared::{SegmentFile, Shared, locked};
 use crate::core::{Ahead, Event, NewFile, Origin, Piece, WritePlan};
@@ -13,10 +13,13 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// Of the buffer for heads and short payloads this much is kept.
+const HEADS_KEPT_BYTES: usize = 2 << 20;
+
 /// One piece of I/O.
 #[derive(Debug)]
 pub(crate) enum Job {
-    Write { plan: Box<WritePlan>, payloads: Vec<Sealed> },
+    Write(Arc<WritePlan>),
     Sync { segment: u64, batch: u64 },
     Prepare { ahead: Ahead, origin: Origin, from: u64, to: u64 },
     GiveUpReserve,
@@ -56,16 +59,16 @@ impl Shared {
             | Job::GiveUpReserve
             | Job::WriteCheckpoint(_)
             | Job::RemoveCheckpoint { .. } => true,
-            Job::Write { .. } | Job::Sync { .. } | Job::FindTrim { .. } | Job::Read { .. } | Job::Measure => false,
+            Job::Write(_) | Job::Sync { .. } | Job::FindTrim { .. } | Job::Read { .. } | Job::Measure => false,
         };
         if makes_or_removes_files && !self.still_locked() {
             return Some(Event::Failed { cause: Cause::LockLost });
         }
-        if matches!(job, Job::Write { .. }) && !self.was_just_locked() {
+        if matches!(job, Job::Write(_)) && !self.was_just_locked() {
             return Some(Event::Failed { cause: Cause::LockLost });
         }
         let outcome = match job {
-            Job::Write { plan, payloads } => self.write(plan, payloads),
+            Job::Write(plan) => self.write(plan),
             Job::Sync { segment, batch } => self.sync(*segment, *batch),
             Job::Prepare { ahead, origin, from, to } => self.prepare(*ahead, *origin, *from, *to),
             Job::GiveUpReserve => return self.remove(&self.paths.reserve()),
@@ -117,16 +120,18 @@ impl Shared {
         Ok(file)
     }
 
-    fn write(&self, plan: &WritePlan, payloads: &[Sealed]) -> Outcome {
+    fn write(&self, plan: &WritePlan) -> Outcome {
         let segment = plan.header.segment;
         let file = self.writable(segment, Some(plan.salt))?;
         let failed = |error| Failure("write", self.paths.segment(segment), error);
         if let Some(header) = &plan.begin {
             write_whole(file.as_ref(), 0, &[IoSlice::new(&header.encode())]).map_err(failed)?;
         }
-        let encoded = Encoded::new(plan, payloads);
+        let mut heads = locked(&self.heads);
+        let encoded = Encoded::new(plan, &mut heads);
         debug_assert_eq!(encoded.len() as u64, 56 + u64::from(plan.header.body_len), "the plan knew its length");
         write_whole(file.as_ref(), plan.at, &encoded.buffers()).map_err(failed)?;
+        heads.shrink_to(HEADS_KEPT_BYTES);
         Ok(Event::Written { batch: plan.header.batch })
     }
 

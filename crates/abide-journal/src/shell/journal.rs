@@ -4,13 +4,13 @@ use super::engine::Engine;
 use super::log::{Log, LogInfo, append_request, info, plain};
 use super::open::{Opened, RecoveryReport, open, open_read_only};
 use super::scrub::Scrub;
-use super::shared::{Inner, Shared, locked};
+use super::shared::{Inner, Seen, Shared, locked};
 use super::sync::{Mutex, thread};
 use super::ticket::Ticket;
 use super::watch::SpaceWatch;
 use crate::core::{Done, Request, Store};
 use crate::disk::{Clock, Disk, Lock};
-use crate::entry::{AppendOptions, Appended, Entry};
+use crate::entry::{AppendOptions, Appended, Durability, Entry};
 use crate::error::{Cause, Error};
 use crate::format::{Damage, DamageState};
 use crate::options::{LogOptions, OnDamage, Options};
@@ -57,17 +57,17 @@ impl Journal {
         let opened = open(disk.as_ref(), &mut options)?;
         let (shared, store, report) = Self::share(disk, clock, &options, opened);
         let mut engine = Engine::new(store.ok_or(Error::ReadOnly)?, shared.logs());
+        let failed = |error| {
+            Error::Poisoned(Cause::Disk { action: "spawn", file: options.dir.clone(), source: Arc::new(error) })
+        };
         if options.threads {
-            engine.start_helpers(&shared);
+            engine.start_helpers(&shared).map_err(failed)?;
         }
         *locked(&shared.engine) = Some(engine);
         let owner = if options.threads {
             let owned = Arc::clone(&shared);
-            let started =
-                thread::Builder::new().name("journal-write".to_owned()).spawn(move || Engine::run_thread(&owned));
-            Some(started.map_err(|error| {
-                Error::Poisoned(Cause::Disk { action: "spawn", file: options.dir.clone(), source: Arc::new(error) })
-            })?)
+            let run = move || Engine::run_thread(&owned);
+            Some(thread::Builder::new().name("journal-write".to_owned()).spawn(run).map_err(failed)?)
         } else {
             None
         };
@@ -127,9 +127,9 @@ impl Journal {
     pub fn log(&self, name: &str) -> Result<Log, Error> {
         let shared = self.inner.shared.log_named(name).ok_or(Error::LogNotFound)?;
         let log = Log { inner: Arc::clone(&self.inner), shared };
-        let view = log.shared.view.get().ok_or(Error::LogNotFound)?;
-        match view.damage.iter().find(|damage| damage.state == DamageState::Found) {
-            Some(found) if view.options.on_damage == OnDamage::Refuse => Err(log.damaged(found)),
+        let Seen { view, .. } = log.shared.seen.get().ok_or(Error::LogNotFound)?;
+        match view.facts.damage.iter().find(|damage| damage.state == DamageState::Found) {
+            Some(found) if view.facts.options.on_damage == OnDamage::Refuse => Err(log.damaged(found)),
             _ => Ok(log),
         }
     }
@@ -159,14 +159,13 @@ impl Journal {
 
     /// All logs by name, from memory.
     pub fn logs(&self) -> Vec<LogInfo> {
-        self.inner.shared.logs().iter().filter_map(|log| log.view.get()).map(|view| info(&view)).collect()
+        self.inner.shared.logs().iter().filter_map(|log| log.seen.get()).map(|seen| info(&seen)).collect()
     }
 
     /// Appends one atomic unit of one or several logs: refused whole if one entry is, and after a crash there whole or
     /// not at all. `expect` speaks of the first entry's log. Otherwise as [`Log::append`].
     pub fn append_batch(&self, entries: Vec<(Log, Entry)>, options: AppendOptions) -> Ticket<Vec<Appended>> {
-        let (request, payloads, bytes) = append_request(ids(entries), options);
-        self.inner.queue(request, payloads, bytes, all_appended)
+        self.inner.queue(append_request(ids(entries), options), all_appended)
     }
 
     /// The same without ever waiting: `journal_busy` if the queue is full.
@@ -219,18 +218,23 @@ impl Journal {
     fn ask_to_close<T>(&self, convert: fn(&Arc<Inner>, Done) -> Result<T, Error>) -> Ticket<T> {
         let (answer, receiver) = oneshot::channel();
         self.inner.shared.close(answer);
-        Ticket::new(Arc::clone(&self.inner), receiver, convert)
+        Ticket::new(Arc::clone(&self.inner), receiver, Durability::Always, convert)
     }
 
     /// One step of a store that was opened without threads: takes what was asked for and carries out the next piece of
     /// I/O on this thread. `false`: there is nothing to do until somebody asks for something or [`Journal::deadline_ms`]
     /// passes. In a store with threads always `false`.
     pub fn turn(&self) -> bool {
-        self.inner.shared.turn()
+        !self.inner.shared.threads && self.inner.shared.turn()
     }
 
-    /// When a store without threads will next have something to do by itself, on the clock that it was given.
+    /// When a store without threads will next have something to do by itself, on the clock that it was given. In a store with
+    /// threads always `None`.
     pub fn deadline_ms(&self) -> Option<u64> {
+        // Whoever has the engine while others append must look after what they left: see `Shared::take_care`.
+        if self.inner.shared.threads {
+            return None;
+        }
         locked(&self.inner.shared.engine).as_ref().and_then(Engine::deadline)
     }
 }

@@ -1,16 +1,15 @@
 //! The handle of one log.
 
-use super::encode::Sealed;
 use super::engine::payload;
 use super::follower::{Follower, From};
 use super::pin::Pin;
 use super::read::{ReadLimit, ReadOut, Reader};
-use super::shared::{Inner, LogShared, Submission};
+use super::shared::{Inner, LogShared, Seen, Submission};
 use super::ticket::Ticket;
-use crate::core::{Done, Epochs, LogView, NewEntry, Request};
+use crate::core::{Done, NewEntry, Request};
 use crate::entry::{AppendOptions, Appended, Entry, Level};
 use crate::error::Error;
-use crate::format::{Damage, EpochEntry, SnapshotCheckpoint};
+use crate::format::{Damage, EpochEntry, Sealed, SnapshotCheckpoint};
 use crate::options::{LogOptions, Retention};
 use crate::position::{ByteOffset, Cursor, Epoch, LogId, LogUid, Lsn, Place, Position};
 use bytes::Bytes;
@@ -80,8 +79,8 @@ impl Tail {
         }
     }
 
-    fn of(view: &LogView) -> Self {
-        Self { written: view.written, durable: view.durable, committed: view.durable }
+    fn of(seen: &Seen) -> Self {
+        Self { written: seen.view.written, durable: seen.durable, committed: seen.durable }
     }
 }
 
@@ -95,17 +94,17 @@ pub struct TailWatch {
 impl TailWatch {
     /// The tail now. `log_gone`: the log was dropped.
     pub fn get(&mut self) -> Result<Tail, Error> {
-        let (version, view) = self.log.shared.view.versioned();
+        let (version, seen) = self.log.shared.seen.versioned();
         self.seen = version;
-        view.map(|view| Tail::of(&view)).ok_or(Error::LogGone)
+        seen.map(|seen| Tail::of(&seen)).ok_or(Error::LogGone)
     }
 
     /// Waits until something was written or synced since the last call of this or of `get`. Cancel-safe. `log_gone`: the
     /// log was dropped. A store that was closed or poisoned answers with that error.
     pub async fn changed(&mut self) -> Result<Tail, Error> {
-        let (version, view) = self.log.shared.view.newer_than(self.seen).await;
+        let (version, seen) = self.log.shared.seen.newer_than(self.seen).await;
         self.seen = version;
-        let tail = view.map(|view| Tail::of(&view)).ok_or(Error::LogGone)?;
+        let tail = seen.map(|seen| Tail::of(&seen)).ok_or(Error::LogGone)?;
         match self.log.inner.shared.ended.get() {
             Some(error) => Err(error.clone()),
             None => Ok(tail),
@@ -228,27 +227,28 @@ fn checkpoint(_: &Arc<Inner>, done: Done) -> Result<Checkpoint, Error> {
     }
 }
 
-/// A request with its payloads, ready for the queue.
-pub(super) fn append_request(entries: Vec<(LogId, Entry)>, options: AppendOptions) -> (Request, Vec<Sealed>, usize) {
-    let mut payloads = Vec::with_capacity(entries.len());
+/// A request, ready for the queue, and the bytes that it takes there.
+pub(super) fn append_request(entries: Vec<(LogId, Entry)>, options: AppendOptions) -> (Request, usize) {
     let mut bytes = 0;
     let entries = entries
         .into_iter()
         .map(|(log, Entry { tag, content })| {
             let advance = content.advance();
             let (kind, payload) = payload(content);
-            // What exceeds u32 exceeds every limit.
-            let payload_len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-            bytes += payload.len() + QUEUED_OVERHEAD;
-            payloads.push(Sealed::new(payload));
-            NewEntry { log, kind, tag, payload_len, advance }
+            bytes += queued_bytes(payload.len());
+            NewEntry { log, kind, tag, payload: Sealed::new(payload), advance }
         })
         .collect();
-    (Request::Append { entries, options }, payloads, bytes)
+    (Request::Append { entries, options }, bytes)
 }
 
 /// What a queued entry costs beside its payload.
 const QUEUED_OVERHEAD: usize = 256;
+
+/// Bytes that an entry takes in the queue.
+pub(super) fn queued_bytes(payload: usize) -> usize {
+    payload + QUEUED_OVERHEAD
+}
 
 impl Inner {
     pub(super) fn ask<T>(
@@ -256,20 +256,17 @@ impl Inner {
         request: Request,
         convert: fn(&Arc<Self>, Done) -> Result<T, Error>,
     ) -> Ticket<T> {
-        self.queue(request, Vec::new(), 0, convert)
+        self.queue((request, 0), convert)
     }
 
     /// Queues a request, to be served in turn.
     pub(super) fn queue<T>(
         self: &Arc<Self>,
-        request: Request,
-        payloads: Vec<Sealed>,
-        bytes: usize,
+        request: (Request, usize),
         convert: fn(&Arc<Self>, Done) -> Result<T, Error>,
     ) -> Ticket<T> {
-        let (answer, receiver) = oneshot::channel();
-        match self.shared.submit(Submission { request, payloads, bytes, answer }, true) {
-            Ok(()) => Ticket::new(Arc::clone(self), receiver, convert),
+        match self.submit(request, true, convert) {
+            Ok(ticket) => ticket,
             Err(error) => Ticket::refused(Arc::clone(self), error, convert),
         }
     }
@@ -277,14 +274,22 @@ impl Inner {
     /// Queues a request if there is room.
     pub(super) fn try_queue<T>(
         self: &Arc<Self>,
-        (request, payloads, bytes): (Request, Vec<Sealed>, usize),
+        request: (Request, usize),
+        convert: fn(&Arc<Self>, Done) -> Result<T, Error>,
+    ) -> Result<Ticket<T>, Error> {
+        self.submit(request, false, convert)
+    }
+
+    fn submit<T>(
+        self: &Arc<Self>,
+        (request, bytes): (Request, usize),
+        wait: bool,
         convert: fn(&Arc<Self>, Done) -> Result<T, Error>,
     ) -> Result<Ticket<T>, Error> {
         let (answer, receiver) = oneshot::channel();
-        match self.shared.submit(Submission { request, payloads, bytes, answer }, false) {
-            Ok(()) => Ok(Ticket::new(Arc::clone(self), receiver, convert)),
-            Err(error) => Err(error),
-        }
+        let level = request.level();
+        self.shared.submit(Submission { request, bytes, answer }, wait)?;
+        Ok(Ticket::new(Arc::clone(self), receiver, level, convert))
     }
 }
 
@@ -317,8 +322,7 @@ impl Log {
     /// The ticket's errors: `append_conflict`, `too_large`, `log_gone`, `journal_full`, `journal_poisoned`,
     /// `journal_unknown`.
     pub fn append(&self, entry: Entry, options: AppendOptions) -> Ticket<Appended> {
-        let (request, payloads, bytes) = append_request(vec![(self.shared.id, entry)], options);
-        self.inner.queue(request, payloads, bytes, appended)
+        self.inner.queue(append_request(vec![(self.shared.id, entry)], options), appended)
     }
 
     /// Appends one record without ever waiting: `journal_busy` if the queue is full, `journal_poisoned` if nothing is
@@ -348,18 +352,18 @@ impl Log {
 
     /// What has become of a record whose append ended in `journal_unknown`.
     pub fn outcome(&self, position: Position) -> Result<Outcome, Error> {
-        let view = self.reader()?.view;
+        let Reader { view, durable, .. } = self.reader()?;
         let (epoch, lsn) = (position.epoch.0, position.lsn);
-        let known = view.epochs.owner(lsn.get());
+        let known = view.facts.epochs.owner(lsn.get());
         if lsn < view.base.lsn && known.is_none_or(|owner| owner == epoch) {
             return Ok(Outcome::Trimmed);
         }
         if known != Some(epoch) || lsn >= view.written.lsn {
-            let start = view.epochs.start_after(epoch).map_or(view.written.lsn, Lsn::at_least_first);
+            let start = view.facts.epochs.start_after(epoch).map_or(view.written.lsn, Lsn::at_least_first);
             let common = start.min(lsn).min(view.written.lsn).max(view.base.lsn);
             return Ok(Outcome::NotInHistory { common: self.reader()?.place_of(common)? });
         }
-        Ok(if lsn < view.durable.lsn { Outcome::Durable } else { Outcome::Pending })
+        Ok(if lsn < durable.lsn { Outcome::Durable } else { Outcome::Pending })
     }
 
     /// Records from `from` on. Empty at the end; `position_ahead` beyond it, `position_trimmed` below the base,
@@ -388,16 +392,16 @@ impl Log {
     pub fn check_position(&self, query: PositionQuery) -> Result<PositionAnswer, Error> {
         let reader = self.reader()?;
         let view = &reader.view;
-        if query.epoch.is_some_and(|epoch| epoch.0 > view.epoch) {
+        if query.epoch.is_some_and(|epoch| epoch.0 > view.facts.epoch) {
             return Ok(PositionAnswer::Ahead { next: view.written });
         }
-        if query.epoch.is_some_and(|epoch| view.epochs.forgot(epoch.0)) {
+        if query.epoch.is_some_and(|epoch| view.facts.epochs.forgot(epoch.0)) {
             return Ok(PositionAnswer::Unknown { base: view.base });
         }
         // Whatever was known up to the start of the first later epoch is still so. The epoch of this open begins at the
         // end, also while nothing has been appended in it.
-        let start = query.epoch.and_then(|epoch| match view.epochs.start_after(epoch.0) {
-            None if epoch.0 < view.epoch => Some(view.written.lsn.get()),
+        let start = query.epoch.and_then(|epoch| match view.facts.epochs.start_after(epoch.0) {
+            None if epoch.0 < view.facts.epoch => Some(view.written.lsn.get()),
             start => start,
         });
         let common = match start {
@@ -429,8 +433,7 @@ impl Log {
 
     /// What is known of the log, from memory.
     pub fn info(&self) -> Result<LogInfo, Error> {
-        let view = self.reader()?.view;
-        Ok(info(&view))
+        self.shared.seen.get().map(|seen| info(&seen)).ok_or(Error::LogGone)
     }
 
     /// The place of the first record that is kept, from memory.
@@ -442,7 +445,7 @@ impl Log {
     pub fn set_retention(&self, retention: Retention) -> Ticket<()> {
         match self.reader() {
             Ok(reader) => {
-                let options = LogOptions { retention, ..reader.view.options };
+                let options = LogOptions { retention, ..reader.view.facts.options };
                 self.inner.ask(Request::SetOptions { log: self.shared.id, options }, plain)
             }
             Err(error) => Ticket::refused(Arc::clone(&self.inner), error, plain),
@@ -479,7 +482,7 @@ impl Log {
 
     /// A small fact.
     pub fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
-        Ok(self.reader()?.view.meta.get(key).cloned())
+        Ok(self.reader()?.view.facts.meta.get(key).cloned())
     }
 
     /// Ends the log: handles and followers get `log_gone`; the name is free at once. Durable when answered.
@@ -499,9 +502,9 @@ impl Log {
         match self.reader().and_then(|reader| reader.place_of(behind)) {
             Ok(place) => {
                 let log = self.shared.id;
-                let queued = bytes.len() + QUEUED_OVERHEAD;
+                let queued = queued_bytes(bytes.len());
                 let request = Request::AddCheckpoint { log, lsn, offset: place.offset.0, bytes };
-                self.inner.queue(request, Vec::new(), queued, checkpoint)
+                self.inner.queue((request, queued), checkpoint)
             }
             Err(Error::PositionAhead { .. } | Error::PositionTrimmed { .. }) => {
                 let error = Error::CheckpointInvalid { lsn, reason: "not between base and head" };
@@ -513,13 +516,14 @@ impl Log {
 
     /// All checkpoints by rising LSN.
     pub fn checkpoints(&self) -> Result<Vec<Checkpoint>, Error> {
-        Ok(self.reader()?.view.checkpoints.values().map(Checkpoint::of).collect())
+        Ok(self.reader()?.view.facts.checkpoints.values().map(Checkpoint::of).collect())
     }
 
     /// The newest checkpoint. It is verified when it is opened; one that did not verify in this open is passed over.
     pub fn last_checkpoint(&self) -> Result<Option<Checkpoint>, Error> {
         let reader = self.reader()?;
-        let newest = reader.view.checkpoints.values().rev().find(|checkpoint| reader.known(checkpoint) != Some(false));
+        let newest =
+            reader.view.facts.checkpoints.values().rev().find(|checkpoint| reader.known(checkpoint) != Some(false));
         Ok(newest.map(Checkpoint::of))
     }
 
@@ -527,7 +531,7 @@ impl Log {
     /// with an offset for bytes up to there.
     pub fn checkpoint_at(&self, at: At) -> Result<Option<Checkpoint>, Error> {
         let reader = self.reader()?;
-        let mut newest = reader.view.checkpoints.values().rev().filter(|checkpoint| match at {
+        let mut newest = reader.view.facts.checkpoints.values().rev().filter(|checkpoint| match at {
             At::Lsn(lsn) => checkpoint.lsn <= lsn.get(),
             At::Offset(offset) => checkpoint.offset <= offset.0,
         });
@@ -547,23 +551,23 @@ impl Log {
     }
 }
 
-pub(super) fn info(view: &LogView) -> LogInfo {
-    let epochs: &Epochs = &view.epochs;
+pub(super) fn info(Seen { view, durable }: &Seen) -> LogInfo {
+    let facts = &view.facts;
     LogInfo {
-        name: view.name.to_string(),
-        uid: view.uid,
-        options: view.options,
+        name: facts.name.to_string(),
+        uid: facts.uid,
+        options: facts.options,
         base: view.base,
         next: view.written,
-        durable: view.durable,
+        durable: *durable,
         last_mark: Lsn::new(view.last_mark),
         last_time_us: view.last_time_us,
-        epoch: Epoch(view.epoch),
-        epochs: epochs.entries().to_vec(),
+        epoch: Epoch(facts.epoch),
+        epochs: facts.epochs.entries().to_vec(),
         bytes: view.cost,
-        checkpoints: view.checkpoints.values().map(Checkpoint::of).collect(),
-        pins: view.pins.iter().map(|(owner, place)| (owner.to_string(), place.lsn)).collect(),
-        damage: view.damage.to_vec(),
-        quarantined: view.quarantined,
+        checkpoints: facts.checkpoints.values().map(Checkpoint::of).collect(),
+        pins: facts.pins.iter().map(|(owner, place)| (owner.to_string(), place.lsn)).collect(),
+        damage: facts.damage.to_vec(),
+        quarantined: facts.quarantined,
     }
 }

@@ -77,7 +77,7 @@ impl Pin {
         }
         let held = view.extents.iter().rev().take_while(|extent| extent.end_lsn() > place.lsn.get());
         let held: u64 = held.map(Extent::cost).sum();
-        let limit = view.options.retention.bytes_max;
+        let limit = view.facts.options.retention.bytes_max;
         Ok(if limit == 0 || held <= limit {
             PinStatus::Reserved
         } else if held <= self.log.inner.shared.pin_bytes_max {

@@ -1,7 +1,7 @@
 //! Reading records back: from the shared tail, else one extent of the disk after the other.
 
 use super::engine::content;
-use super::shared::{LogShared, Shared};
+use super::shared::{LogShared, Seen, Shared};
 use crate::core::{Extent, LogView};
 use crate::entry::{Content, Level, Record};
 use crate::error::{Corruption, DamagedRange, Error};
@@ -44,27 +44,26 @@ pub(crate) struct Reader<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) log: &'a LogShared,
     pub(crate) view: Arc<LogView>,
-}
-
-impl LogView {
-    pub(crate) fn end(&self, level: Level) -> Place {
-        match level {
-            Level::Written => self.written,
-            Level::Durable | Level::Committed => self.durable,
-        }
-    }
+    pub(crate) durable: Place,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(shared: &'a Shared, log: &'a LogShared) -> Result<Self, Error> {
-        let view = log.view.get().ok_or(Error::LogGone)?;
-        Ok(Self { shared, log, view })
+        let Seen { view, durable } = log.seen.get().ok_or(Error::LogGone)?;
+        Ok(Self { shared, log, view, durable })
+    }
+
+    fn end(&self, level: Level) -> Place {
+        match level {
+            Level::Written => self.view.written,
+            Level::Durable | Level::Committed => self.durable,
+        }
     }
 
     /// The record view.
     pub(crate) fn read(&self, from: Lsn, limit: ReadLimit, level: Level) -> Result<ReadOut, Error> {
         self.check_range(from >= self.view.base.lsn, from <= self.view.written.lsn)?;
-        let end = self.view.end(level);
+        let end = self.end(level);
         let mut records = Vec::new();
         let mut bytes = 0;
         let mut next = from;
@@ -122,7 +121,7 @@ impl<'a> Reader<'a> {
     /// Whole records, but for the first, which may be the rest of one.
     pub(crate) fn pieces(&self, from: Cursor, limit: ReadLimit, level: Level) -> Result<ReadOut, Error> {
         let start = self.start_of(from)?;
-        let end = self.view.end(level);
+        let end = self.end(level);
         if start >= end.lsn {
             return Ok(ReadOut { records: Vec::new(), next: Cursor { offset: from.offset, lsn: Some(start) }, end });
         }
@@ -219,7 +218,7 @@ impl<'a> Reader<'a> {
                 return tried;
             }
             // Its segment may have been freed since this view was taken: the records lie elsewhere, or are trimmed.
-            let now = self.log.view.get().ok_or(Error::LogGone)?;
+            let now = self.log.seen.get().ok_or(Error::LogGone)?.view;
             if from < now.base.lsn {
                 return Err(Error::PositionTrimmed { base: now.base });
             }
@@ -233,7 +232,8 @@ impl<'a> Reader<'a> {
 
     fn run_of(&self, extent: Option<Extent>, from: Lsn, until: Lsn) -> Result<Vec<Record>, Error> {
         let Some(extent) = extent else {
-            let lost = self.view.damage.iter().find(|damage| (damage.from_lsn..=damage.to_lsn).contains(&from.get()));
+            let lost =
+                self.view.facts.damage.iter().find(|damage| (damage.from_lsn..=damage.to_lsn).contains(&from.get()));
             return Err(match lost {
                 Some(damage) => self.damaged(damage),
                 None => self.corrupt(0, 0, "the index has no place for it", from, from, None),
@@ -263,7 +263,7 @@ impl<'a> Reader<'a> {
         let corrupt = |at: u64, reason| self.corrupt(extent.segment, at, reason, first, last, None);
         let segment = match self.shared.segment(extent.segment) {
             Ok(segment) => segment,
-            Err(_) if self.log.view.get().is_none() => return Err(Error::LogGone),
+            Err(_) if self.log.seen.get().is_none() => return Err(Error::LogGone),
             Err(_) => return Err(corrupt(0, "the segment cannot be opened")),
         };
         let start = u64::from(extent.place);
@@ -358,7 +358,7 @@ impl Walk<'_> {
                 continue;
             }
             let holds = (header.lsn, header.offset) == next && header.verifies(self.log.uid, &payload);
-            let Some(record) = record(&header, payload).filter(|_| holds) else { break };
+            let Some(record) = record(&header, &payload).filter(|_| holds) else { break };
             next = (next.0 + 1, record.end_offset().0);
             good = self.at;
             pieces.push(Piece::Record(record));
@@ -389,7 +389,7 @@ impl Walk<'_> {
                 return None;
             }
             let stored = RecordHeader::record_bytes(payload.len()) as u64;
-            Some((at + stored, record(&header, payload)?))
+            Some((at + stored, record(&header, &payload)?))
         })
     }
 
@@ -432,7 +432,7 @@ impl Walk<'_> {
     }
 }
 
-fn record(header: &RecordHeader, payload: Bytes) -> Option<Record> {
+fn record(header: &RecordHeader, payload: &Bytes) -> Option<Record> {
     Some(Record {
         position: Position { epoch: Epoch(header.epoch), lsn: Lsn::new(header.lsn)? },
         offset: ByteOffset(header.offset),

@@ -56,7 +56,7 @@ impl Scrub {
                     drop(reader);
                     return Some(self.scrub_extent(&log, &extent));
                 }
-                if let Some((next, stored)) = reader.view.checkpoints.range(*checkpoint..).next() {
+                if let Some((next, stored)) = reader.view.facts.checkpoints.range(*checkpoint..).next() {
                     *checkpoint = next + 1;
                     let failed = reader.checkpoint(*next).is_err();
                     let bytes = stored.bytes;
@@ -94,7 +94,8 @@ impl Scrub {
                 position: at,
                 state: DamageState::Found,
             };
-            let known = now.damage.iter().any(|old| old.from_lsn <= damage.from_lsn && damage.to_lsn <= old.to_lsn);
+            let known =
+                now.facts.damage.iter().any(|old| old.from_lsn <= damage.from_lsn && damage.to_lsn <= old.to_lsn);
             if !known && self.journal.ended().is_none() {
                 log.inner.ask(Request::Damage { log: log.shared.id, damage }, super::log::plain).wait()?;
             }

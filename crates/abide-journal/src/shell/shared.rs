@@ -1,23 +1,23 @@
 //! What the owner, its helpers, readers and handles share.
 
 use super::cache::LogCache;
-use super::encode::Sealed;
-use super::engine::Engine;
+use super::engine::{Answer, Answers, Engine};
+use super::io::Job;
 use super::paths::Paths;
 use super::sync::thread::{self, JoinHandle};
 use super::sync::{Condvar, Mutex, MutexGuard, RwLock};
 use super::watch::Watch;
 use crate::core::{Done, Event, LogView, Now, Request, Space};
 use crate::disk::{Clock, Disk, File, Lock};
+use crate::entry::Durability;
 use crate::error::Error;
 use crate::format::{SegmentHeader, SnapshotCheckpoint};
 use crate::options::Entropy;
-use crate::position::{LogId, LogUid};
+use crate::position::{LogId, LogUid, Place};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
-use tokio::sync::oneshot;
 
 /// Payload of an append that its caller writes itself, in bytes: about what a keystroke or a prompt brings. Bulk goes to
 /// the writer thread, so that its caller goes on meanwhile.
@@ -30,6 +30,14 @@ pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A log at one moment.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    pub(crate) view: Arc<LogView>,
+    /// Behind the last record that is synced.
+    pub(crate) durable: Place,
+}
+
 /// One log, as handles see it.
 #[derive(Debug)]
 pub(crate) struct LogShared {
@@ -37,10 +45,28 @@ pub(crate) struct LogShared {
     pub(crate) uid: LogUid,
     pub(crate) name: Arc<str>,
     /// `None`: the log was dropped.
-    pub(crate) view: Watch<Option<Arc<LogView>>>,
+    pub(crate) seen: Watch<Option<Seen>>,
     pub(crate) cache: LogCache,
     /// Checkpoints that were verified in this open, and whether they hold.
     pub(crate) verified: Mutex<BTreeMap<u64, (SnapshotCheckpoint, bool)>>,
+}
+
+impl LogShared {
+    pub(crate) fn written(&self, view: Arc<LogView>) {
+        self.seen.change(|seen| {
+            if let Some(seen) = seen {
+                seen.view = view;
+            }
+        });
+    }
+
+    pub(crate) fn durable(&self, end: Place) {
+        self.seen.change(|seen| {
+            if let Some(seen) = seen {
+                seen.durable = end;
+            }
+        });
+    }
 }
 
 #[derive(Debug, Default)]
@@ -55,7 +81,7 @@ pub(crate) enum Message {
     Submit(Submission),
     Event(Event),
     Close {
-        answer: oneshot::Sender<Result<Done, Error>>,
+        answer: Answer,
     },
     /// The last handle is gone.
     Abandon,
@@ -65,18 +91,22 @@ pub(crate) enum Message {
 #[derive(Debug)]
 pub(crate) struct Submission {
     pub(crate) request: Request,
-    pub(crate) payloads: Vec<Sealed>,
     pub(crate) bytes: usize,
-    pub(crate) answer: oneshot::Sender<Result<Done, Error>>,
+    pub(crate) answer: Answer,
 }
 
 #[derive(Debug, Default)]
 struct Inbox {
     messages: VecDeque<Message>,
+    /// Answers that the writer thread sends, because whoever had them syncs.
+    answers: Answers,
     /// Bytes of appends that are not written yet.
     queued: usize,
-    /// The writer thread must look: at work that is left, at a deadline that is earlier now, or at the end.
+    /// Somebody must look: at messages, at work that is left, at a deadline that is earlier now, or at the end. Whoever is at
+    /// work does so when done, else the writer thread.
     look: bool,
+    /// A sync is under way, at whose end somebody looks.
+    syncing: bool,
     /// What the writer thread waits for beside messages; `None`: it is at work.
     waits: Option<Wait>,
 }
@@ -88,6 +118,15 @@ enum Wait {
     Forever,
     /// Until this tick of the clock.
     Until(u64),
+}
+
+/// The sync that is to be carried out, by whoever comes first.
+#[derive(Debug, Default)]
+struct Syncs {
+    asked: Option<Job>,
+    /// The thread for it is asleep.
+    asleep: bool,
+    stopped: bool,
 }
 
 /// A segment file with what reading it takes.
@@ -113,6 +152,10 @@ pub(crate) struct Shared {
     pub(crate) pin_bytes_max: u64,
     inbox: Mutex<Inbox>,
     wake: Condvar,
+    syncs: Mutex<Syncs>,
+    sync_wake: Condvar,
+    /// The owner's buffer for what it writes.
+    pub(crate) heads: Mutex<Vec<u8>>,
     pub(crate) registry: RwLock<Registry>,
     files: Mutex<BTreeMap<u64, SegmentFile>>,
     pub(crate) space: Arc<Watch<Space>>,
@@ -148,6 +191,9 @@ impl Shared {
             pin_bytes_max: options.pin_bytes_max,
             inbox: Mutex::default(),
             wake: Condvar::new(),
+            syncs: Mutex::default(),
+            sync_wake: Condvar::new(),
+            heads: Mutex::default(),
             registry: RwLock::default(),
             files: Mutex::default(),
             space: Arc::new(Watch::new(Space::default())),
@@ -164,8 +210,10 @@ impl Shared {
 
     /// Queues a message of the store itself.
     pub(crate) fn send(&self, message: Message) {
-        locked(&self.inbox).messages.push_back(message);
-        self.wake.notify_one();
+        let mut inbox = locked(&self.inbox);
+        inbox.messages.push_back(message);
+        inbox.look = true;
+        self.wake_writer(inbox);
     }
 
     /// Queues a request. `wait`: even if the queue is full, to be served in turn.
@@ -179,58 +227,133 @@ impl Shared {
         }
         inbox.queued += submission.bytes;
         let small = submission.bytes <= INLINE_BYTES_MAX;
+        // What waits for a sync gains nothing by being written before the one under way has ended: it goes into the next
+        // batch with all others that have come until then.
+        let patient = small && inbox.syncing && submission.request.level() >= Durability::Always;
         inbox.messages.push_back(Message::Submit(submission));
-        let asleep = inbox.waits.is_some();
-        drop(inbox);
-        // A writer thread at work looks at the inbox before it sleeps.
-        if !(small && self.threads && self.write_here()) && asleep {
-            self.wake.notify_one();
+        if patient {
+            return Ok(());
+        }
+        inbox.look = true;
+        if small && self.threads {
+            drop(inbox);
+            self.take_care().send();
+        } else {
+            self.wake_writer(inbox);
         }
         Ok(())
+    }
+
+    /// A writer thread at work looks at the inbox before it sleeps.
+    fn wake_writer(&self, inbox: MutexGuard<'_, Inbox>) {
+        if inbox.waits.is_some() {
+            drop(inbox);
+            self.wake.notify_one();
+        }
     }
 
     /// What a helper thread has done. If nothing else waits it also does what follows, such as answering whoever waited
     /// for a sync, without waking the writer thread for it.
     pub(crate) fn report(&self, event: Event) {
-        let mut inbox = locked(&self.inbox);
-        let alone = inbox.messages.is_empty();
-        inbox.messages.push_back(Message::Event(event));
-        let asleep = inbox.waits.is_some();
-        drop(inbox);
-        if !(alone && self.write_here()) && asleep {
-            self.wake.notify_one();
-        }
+        self.reported(event).send();
     }
 
-    /// Writes what is queued on the caller's thread, if nobody is at it: a small append then costs no change of threads.
-    /// The writer thread is woken only for what it would miss.
-    fn write_here(&self) -> bool {
-        let Ok(mut engine) = self.engine.try_lock() else { return false };
-        let Some(owner) = engine.as_mut() else { return false };
-        let left = owner.pass(self, true) || owner.is_finished();
+    fn reported(&self, event: Event) -> Answers {
         let mut inbox = locked(&self.inbox);
-        let late = owner.deadline().is_some_and(|deadline| match inbox.waits {
+        if matches!(event, Event::Synced { .. } | Event::Failed { .. }) {
+            inbox.syncing = false;
+        }
+        inbox.messages.push_back(Message::Event(event));
+        inbox.look = true;
+        drop(inbox);
+        self.take_care()
+    }
+
+    /// Sees to what is in the inbox: here, if nobody is at it, so that a small append costs no change of threads; else
+    /// whoever is at it looks once more when done. The writer thread is woken only for what it would miss. Returns the
+    /// answers that are to be sent.
+    fn take_care(&self) -> Answers {
+        let Ok(mut engine) = self.engine.try_lock() else { return Answers::default() };
+        let Some(owner) = engine.as_mut() else { return Answers::default() };
+        let left = owner.pass(self, true) || owner.is_finished();
+        let (deadline, answers) = (owner.deadline(), owner.take_answers());
+        drop(engine);
+        let mut inbox = locked(&self.inbox);
+        let late = deadline.is_some_and(|deadline| match inbox.waits {
             Some(Wait::Until(until)) => until > deadline,
             Some(Wait::Forever) | None => true,
         });
-        if left || late {
-            inbox.look = true;
-            drop(inbox);
-            self.wake.notify_one();
+        inbox.look |= left || late;
+        if inbox.look {
+            self.wake_writer(inbox);
+        }
+        answers
+    }
+
+    /// A sync is to be carried out: by the thread for it, or by a caller that waits for it.
+    pub(crate) fn ask_for_sync(&self, job: Job) {
+        locked(&self.inbox).syncing = true;
+        let mut syncs = locked(&self.syncs);
+        syncs.asked = Some(job);
+        let asleep = syncs.asleep;
+        drop(syncs);
+        if asleep {
+            self.sync_wake.notify_one();
+        }
+    }
+
+    pub(crate) fn stop_syncs(&self) {
+        locked(&self.syncs).stopped = true;
+        self.sync_wake.notify_one();
+    }
+
+    /// Carries out the sync that is asked for, if there is one and nobody else has begun.
+    pub(crate) fn sync_here(&self) -> bool {
+        let Some(job) = locked(&self.syncs).asked.take() else { return false };
+        if let Some(event) = self.carry_out(&job) {
+            self.report(event);
         }
         true
     }
 
+    /// The thread for syncs. While one follows the other it leaves the answers to the writer thread.
+    pub(crate) fn run_syncs(&self) {
+        let mut syncs = locked(&self.syncs);
+        loop {
+            let Some(job) = syncs.asked.take() else {
+                if syncs.stopped {
+                    return;
+                }
+                syncs.asleep = true;
+                syncs = self.sync_wake.wait(syncs).unwrap_or_else(PoisonError::into_inner);
+                syncs.asleep = false;
+                continue;
+            };
+            drop(syncs);
+            let answers = self.carry_out(&job).map(|event| self.reported(event)).unwrap_or_default();
+            syncs = locked(&self.syncs);
+            if syncs.asked.is_some() {
+                let mut inbox = locked(&self.inbox);
+                inbox.answers.append(answers);
+                self.wake_writer(inbox);
+            } else {
+                drop(syncs);
+                answers.send();
+                syncs = locked(&self.syncs);
+            }
+        }
+    }
+
     /// Asks the owner to stop; one that has stopped already needs no asking.
-    pub(crate) fn close(&self, answer: oneshot::Sender<Result<Done, Error>>) {
+    pub(crate) fn close(&self, answer: Answer) {
         let mut inbox = locked(&self.inbox);
         if self.ended.get().is_some() {
             drop(inbox);
             let _ = answer.send(Ok(Done::Plain));
         } else {
             inbox.messages.push_back(Message::Close { answer });
-            drop(inbox);
-            self.wake.notify_one();
+            inbox.look = true;
+            self.wake_writer(inbox);
         }
     }
 
@@ -243,15 +366,22 @@ impl Shared {
         }
     }
 
-    pub(crate) fn take_messages(&self) -> VecDeque<Message> {
-        std::mem::take(&mut locked(&self.inbox).messages)
+    /// What has come in; `messages` is empty, and its room is used for what comes next.
+    pub(crate) fn take_messages(&self, messages: &mut VecDeque<Message>) {
+        let mut inbox = locked(&self.inbox);
+        inbox.look = false;
+        std::mem::swap(&mut inbox.messages, messages);
     }
 
-    /// Blocks until there is something to do, or the clock reaches `deadline`.
-    pub(crate) fn wait_for_work(&self, deadline: Option<u64>) {
+    pub(crate) fn take_answers(&self) -> Answers {
+        std::mem::take(&mut locked(&self.inbox).answers)
+    }
+
+    /// Blocks until there is something to do, or the clock reaches `deadline`. Returns answers that were left to be sent.
+    pub(crate) fn wait_for_work(&self, deadline: Option<u64>) -> Answers {
         let mut inbox = locked(&self.inbox);
         inbox.waits = Some(deadline.map_or(Wait::Forever, Wait::Until));
-        while inbox.messages.is_empty() && !inbox.look {
+        while inbox.answers.is_empty() && !inbox.look {
             inbox = match deadline {
                 None => self.wake.wait(inbox).unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {
@@ -264,8 +394,8 @@ impl Shared {
                 }
             };
         }
-        inbox.look = false;
         inbox.waits = None;
+        std::mem::take(&mut inbox.answers)
     }
 
     /// Nothing more is taken; what is in the inbox is answered.
@@ -285,7 +415,7 @@ impl Shared {
         }
         let logs: Vec<_> = self.logs();
         for log in logs {
-            log.view.set(log.view.get());
+            log.seen.change(|_| {});
         }
     }
 
@@ -293,9 +423,10 @@ impl Shared {
     pub(crate) fn register(&self, id: LogId, view: Arc<LogView>) -> Arc<LogShared> {
         let log = Arc::new(LogShared {
             id,
-            uid: view.uid,
-            name: Arc::clone(&view.name),
-            view: Watch::new(Some(view)),
+            uid: view.facts.uid,
+            name: Arc::clone(&view.facts.name),
+            // What an open finds is durable by then; a new log is empty.
+            seen: Watch::new(Some(Seen { durable: view.written, view })),
             cache: LogCache::default(),
             verified: Mutex::default(),
         });
@@ -371,10 +502,16 @@ impl Shared {
         let mut engine = locked(&self.engine);
         let Some(owner) = engine.as_mut() else { return false };
         let worked = owner.turn(self);
-        if owner.is_finished() {
+        let finished = owner.is_finished();
+        if finished {
             owner.finish(self);
+        }
+        let answers = owner.take_answers();
+        if finished {
             *engine = None;
         }
+        drop(engine);
+        answers.send();
         worked
     }
 }

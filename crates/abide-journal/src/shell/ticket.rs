@@ -3,6 +3,7 @@
 use super::shared::Inner;
 use super::sync::thread::{self, Thread};
 use crate::core::Done;
+use crate::entry::Durability;
 use crate::error::Error;
 use std::fmt;
 use std::pin::Pin;
@@ -14,6 +15,8 @@ use tokio::sync::oneshot;
 /// dropped.
 pub struct Ticket<T> {
     answer: Result<oneshot::Receiver<Result<Done, Error>>, Option<Error>>,
+    /// The level that was asked for.
+    level: Durability,
     convert: fn(&Arc<Inner>, Done) -> Result<T, Error>,
     inner: Arc<Inner>,
 }
@@ -28,14 +31,15 @@ impl<T> Ticket<T> {
     pub(crate) fn new(
         inner: Arc<Inner>,
         answer: oneshot::Receiver<Result<Done, Error>>,
+        level: Durability,
         convert: fn(&Arc<Inner>, Done) -> Result<T, Error>,
     ) -> Self {
-        Self { answer: Ok(answer), convert, inner }
+        Self { answer: Ok(answer), level, convert, inner }
     }
 
     /// A ticket that is answered already.
     pub(crate) fn refused(inner: Arc<Inner>, error: Error, convert: fn(&Arc<Inner>, Done) -> Result<T, Error>) -> Self {
-        Self { answer: Err(Some(error)), convert, inner }
+        Self { answer: Err(Some(error)), level: Durability::Os, convert, inner }
     }
 
     /// Blocks the thread until the answer is there. Not for threads of an async runtime. In a store without threads it
@@ -50,7 +54,10 @@ impl<T> Ticket<T> {
                 return answer;
             }
             if self.inner.shared.threads {
-                thread::park();
+                // Who waits for a sync carries it out itself, rather than wait for a thread that does.
+                if self.level < Durability::Always || !self.inner.shared.sync_here() {
+                    thread::park();
+                }
             } else if !self.inner.shared.turn() {
                 return match Pin::new(&mut self).poll(&mut context) {
                     Poll::Ready(answer) => answer,

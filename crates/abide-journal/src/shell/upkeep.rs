@@ -4,7 +4,7 @@ use super::engine::payload;
 use super::read::{Piece as Read, Reader};
 use super::shared::Shared;
 use crate::core::{Extent, Moving, Piece};
-use crate::format::{Placement, RecordHeader};
+use crate::format::{Placement, RecordHeader, Sealed};
 use crate::position::{LogId, Lsn, Place};
 
 impl Shared {
@@ -42,7 +42,7 @@ impl Shared {
                     tag: record.tag,
                     placement: Placement::Moved,
                 };
-                (header, payload)
+                (header, Sealed::new(payload))
             });
             moving.extents.push((*id, *extent, records.collect()));
         }

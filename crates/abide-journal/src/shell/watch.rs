@@ -25,10 +25,14 @@ impl<T: Clone> Watch<T> {
     }
 
     pub(crate) fn set(&self, value: T) {
+        self.change(|old| *old = value);
+    }
+
+    pub(crate) fn change(&self, change: impl FnOnce(&mut T)) {
         {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             state.0 += 1;
-            state.1 = value;
+            change(&mut state.1);
         }
         self.changed.notify_waiters();
     }

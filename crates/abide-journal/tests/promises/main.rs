@@ -14,6 +14,7 @@ mod a_small_append_is_one_write;
 mod an_old_store_opens;
 mod checkpoints_are_used_verified;
 mod limits_bound_a_log;
+mod many_logs_and_followers_cost_little;
 mod one_process_has_the_store;
 mod power_loss_takes_only_what_was_not_synced;
 mod simulated;

@@ -1,10 +1,7 @@
-//! J11, J16: the index stays small however records are mixed, compaction ends, and reading one log back reads little but it;
-//! opening a store reads its index and a bounded tail; many followers cost nothing of each other's.
+//! J16: the index stays small however records are mixed, compaction ends, and reading one log back reads little but it.
 
-use crate::simulated::{SimClock, SimDisk, cases, options};
-use abide_journal::{
-    AppendOptions, Durability, Entry, Error, Follower, From, Journal, Level, Log, LogOptions, Lsn, Options, ReadLimit,
-};
+use crate::simulated::{SimClock, SimDisk, options};
+use abide_journal::{AppendOptions, Durability, Entry, Journal, Level, Log, LogOptions, Lsn, Options, ReadLimit};
 use abide_sim::{Clock, Disk};
 use std::path::Path;
 use std::sync::Arc;
@@ -76,7 +73,13 @@ fn with_strictly_interleaved_logs() {
     drop((journal, logs));
     disk.processes_die();
     let journal = open(&disk, &clock, large());
-    let log = journal.log("log/50").expect("there");
+    let (read, bytes) = one_log_is_read_alone(&journal, &disk, "log/50", records / count as u64);
+    println!("Tally read {read} for {bytes}");
+}
+
+/// Reads all records of one log, each of 200 B, and hardly anything else; says how many bytes, and how many are its own.
+fn one_log_is_read_alone(journal: &Journal, disk: &Disk, name: &str, records: u64) -> (u64, u64) {
+    let log = journal.log(name).expect("there");
     let before = disk.counts().bytes_read;
     let (mut next, mut bytes) = (Lsn::FIRST, 0);
     loop {
@@ -87,66 +90,40 @@ fn with_strictly_interleaved_logs() {
         next = out.next.lsn.expect("a full cursor");
         bytes += out.records.len() as u64 * 264;
     }
-    assert_eq!(next.get(), records / count as u64 + 1);
+    assert_eq!(next.get(), records + 1);
     let read = disk.counts().bytes_read - before;
-    println!("Tally read {read} for {bytes}");
     assert!(read <= bytes + bytes / 2, "{read} for {bytes}");
+    (read, bytes)
 }
 
+/// What the last open left mixed is regrouped, though nobody asks this one for anything.
 #[test]
-fn with_many_logs_and_followers() {
-    let (disk, clock) = (Disk::new(2), Clock::default());
-    let segment = 1 << 20;
-    let large =
-        || Options { segment_bytes: segment, index_interval_bytes: 4 << 20, tail_cache_bytes: 1 << 20, ..options(2) };
-    let journal = open(&disk, &clock, large());
-    let (count, records) = (10_000, cases(200_000, 1_000_000));
-    let plain = || LogOptions { durability: Durability::Os, ..LogOptions::default() };
+fn in_a_store_that_is_only_opened() {
+    let (disk, clock) = (Disk::new(3), Clock::default());
+    let at_speed = |compact_bytes_per_s| Options {
+        segment_bytes: 1 << 20,
+        extent_bytes: 16 << 10,
+        index_interval_bytes: 4 << 20,
+        tail_cache_bytes: 0,
+        compact_bytes_per_s,
+        ..options(3)
+    };
+    let journal = open(&disk, &clock, at_speed(1));
+    let (count, records) = (40, 20_000);
+    let plain = LogOptions { durability: Durability::Os, ..LogOptions::default() };
     let logs: Vec<Log> =
-        (0..count).map(|index| journal.create_log(&format!("log/{index}"), plain()).wait().expect("created")).collect();
-    // The log that is followed gets every second record; the last follower never reads until it is trimmed.
-    let mut followers: Vec<(Follower, u64)> =
-        (0..100).map(|_| (logs[0].follow(From::Lsn(Lsn::FIRST), Level::Written).expect("follows"), 1)).collect();
+        (0..count).map(|index| journal.create_log(&format!("log/{index}"), plain).wait().expect("created")).collect();
     for number in 0..records {
-        let index = if number % 2 == 0 { 0 } else { usize::try_from(number).expect("small") % count };
-        drop(logs[index].append(Entry::data(0, vec![7; 100]), AppendOptions::default()));
-        if number % 256 == 0 {
-            clock.advance_ms(5);
+        drop(logs[number % count].append(Entry::data(0, vec![7; 200]), AppendOptions::default()));
+        if number % 512 == 0 {
             while journal.turn() {}
-            let turn = usize::try_from(number / 256).expect("small") % 99;
-            for (follower, next) in &mut followers[turn..=turn] {
-                for _ in 0..5_000 {
-                    let Some(record) = follower.try_next().expect("followed") else { break };
-                    assert_eq!(record.lsn().get(), *next, "dense");
-                    *next += 1;
-                }
-            }
         }
     }
-    // Killed in the middle of its work.
-    let busy = opens_reading_little(&disk.fork(), &clock, large(), count);
-    let end = logs[0].info().expect("there").next.lsn;
-    logs[0].trim(end).wait().expect("trimmed");
-    assert!(followers[..99].iter().all(|(_, next)| *next > 1), "all have followed");
-    let (hung, _) = &mut followers[99];
-    assert!(matches!(hung.try_next(), Err(Error::PositionTrimmed { .. })));
-    followers.clear();
-    rest(&journal, &disk, &clock);
-    disk.freeze();
+    journal.close().wait().expect("closed");
     drop((journal, logs));
-    let resting = opens_reading_little(&disk, &clock, large(), count);
-    println!("Tally {count} logs, {records} records, opening read {busy:?} at work, {resting:?} at rest");
-}
-
-/// Opens after a kill: bytes read, and how many there may be.
-fn opens_reading_little(disk: &Disk, clock: &Clock, options: Options, logs: usize) -> (u64, u64) {
     disk.processes_die();
-    let (_, index) = size(disk, "store/index");
-    let before = disk.counts().bytes_read;
-    let bound = index + options.index_interval_bytes.max(4 * index) + 2 * options.segment_bytes;
-    let journal = open(disk, clock, options);
-    let read = disk.counts().bytes_read - before;
-    assert!(read <= bound, "{read} of {bound}");
-    assert_eq!(journal.logs().len(), logs);
-    (read, bound)
+    let journal = open(&disk, &clock, at_speed(256 << 20));
+    let worked = rest(&journal, &disk, &clock);
+    let (read, bytes) = one_log_is_read_alone(&journal, &disk, "log/20", (records / count) as u64);
+    println!("Tally {worked} calls, read {read} for {bytes}");
 }

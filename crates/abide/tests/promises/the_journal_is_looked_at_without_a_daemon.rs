@@ -41,17 +41,18 @@ fn the_journal_is_looked_at_without_a_daemon() {
     place.ok(&["journal", "verify", "--deep"]);
     place.ok(&["journal", "scrub"]);
 
-    // A byte of the output rots: it is found, named, and the rest is shown.
+    // A byte of the output rots, also in copies that upkeep has left behind: it is found, named, and the rest is shown.
     let needle = b"\r\n200\r\n201\r\n";
     let segments = place.state().join("journal/segments");
-    let hit = fs::read_dir(&segments).expect("a directory").flatten().any(|entry| {
+    let mut hits = 0;
+    for entry in fs::read_dir(&segments).expect("a directory").flatten() {
         let mut bytes = fs::read(entry.path()).expect("read");
-        let Some(at) = bytes.windows(needle.len()).position(|window| window == needle) else { return false };
+        let Some(at) = bytes.windows(needle.len()).position(|window| window == needle) else { continue };
         bytes[at + 3] ^= 1;
         fs::write(entry.path(), bytes).expect("written");
-        true
-    });
-    assert!(hit, "the output lies in a segment");
+        hits += 1;
+    }
+    assert!(hits > 0, "the output lies in a segment");
     place.ok(&["journal", "verify"]);
     let damaged = place.run(&["journal", "verify", "--deep", "-o", "json"]);
     assert_eq!(damaged.status.code(), Some(1));
