@@ -15,7 +15,6 @@ use super::connection::json_frame;
 use super::outbox::Outbox;
 use super::sessions::{Sessions, Waiting};
 use crate::ids::{EventNumber, SessionId};
-use crate::options::Sync;
 use crate::protocol::{Answer, ControlEvent, ControlMessage, Happened, Subscribe, Subscribed, Unsubscribed, WireError};
 use crate::stream;
 
@@ -66,7 +65,7 @@ impl Sessions {
             Ok(sessions) => sessions,
             Err(error) => return self.refuse(waiting, error),
         };
-        let (log, level) = (self.registry.log().clone(), self.events_level());
+        let (log, level) = (self.registry.log().clone(), self.registry.settled());
         let Some(connection) = self.connections.get_mut(&connection) else { return };
         // The one before ends first: none of its events comes behind the answer.
         connection.subscription = None;
@@ -87,7 +86,7 @@ impl Sessions {
     /// Where a subscription begins, if the registry has what it asks for.
     fn subscribed(&self, subscribe: &Subscribe) -> Result<Subscribed, WireError> {
         let log = self.registry.log();
-        let head = EventNumber(stream::end_at(log, self.events_level()).last().map_or(0, Lsn::get));
+        let head = EventNumber(stream::end_at(log, self.registry.settled()).last().map_or(0, Lsn::get));
         let base = log.info().map_err(|_| WireError::journal_failed())?.base.lsn.get() - 1;
         let from = subscribe.from_event.unwrap_or(head);
         if from > head {
@@ -99,11 +98,6 @@ impl Sessions {
             );
         }
         Ok(Subscribed { from, head })
-    }
-
-    /// What is told of an event stands.
-    fn events_level(&self) -> Level {
-        if self.shared.options.journal_sync == Sync::Os { Level::Written } else { Level::Durable }
     }
 }
 

@@ -97,6 +97,12 @@ impl Registry {
         &self.log
     }
 
+    /// What an event has come to once it is acted on for good, and told: on disk; with `journal.sync = "os"`, for which nothing
+    /// asks for a sync, written.
+    pub fn settled(&self) -> Level {
+        if self.durability == Durability::Os { Level::Written } else { Level::Durable }
+    }
+
     /// How far the log is written and durable; a change wakes the hub.
     pub fn tail(&self) -> TailWatch {
         self.log.tail()
@@ -229,10 +235,10 @@ impl Registry {
         }
     }
 
-    /// What became durable since the last call, in order: the last event of each transition, and whose it is (nobody's is
+    /// What has settled since the last call, in order: the last event of each transition, and whose it is (nobody's is
     /// the daemon's).
     pub fn durable(&mut self) -> Vec<(EventNumber, Option<SessionId>)> {
-        let durable = EventNumber(stream::end_at(&self.log, Level::Durable).last().map_or(0, Lsn::get));
+        let durable = EventNumber(stream::end_at(&self.log, self.settled()).last().map_or(0, Lsn::get));
         let mut news = Vec::new();
         while let Some(next) = self.not_durable.pop_front_if(|(number, _)| *number <= durable) {
             news.push(next);

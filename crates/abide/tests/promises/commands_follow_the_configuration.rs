@@ -111,3 +111,16 @@ fn variables_that_are_no_text_are_left_out_and_named() {
     let seen = String::from_utf8_lossy(&seen);
     assert!(seen.contains("GOOD=text") && !seen.contains("BAD_"), "{seen}");
 }
+
+#[test]
+fn each_level_of_sync_brings_a_session_to_its_end() {
+    for level in ["os", "interval", "always"] {
+        let place = Place::new().with("ABIDE_TERMINAL_JOURNAL_SYNC", level);
+        place.session("s", "echo done");
+        place.wait_end("s");
+        place.wait_without_holders();
+        let told = place.ok(&["events"]);
+        assert!(told.contains("finalized"), "{level}: {told}");
+        place.ok(&["rm", "s"]);
+    }
+}
