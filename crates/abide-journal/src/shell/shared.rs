@@ -216,7 +216,8 @@ impl Shared {
         self.wake_writer(inbox);
     }
 
-    /// Queues a request. `wait`: even if the queue is full, to be served in turn.
+    /// Queues a request. `wait`: even if the queue is full, to be served in turn. Who does not wait acts on what is written, and
+    /// is not held up by a sync.
     pub(crate) fn submit(&self, submission: Submission, wait: bool) -> Result<(), Error> {
         let mut inbox = locked(&self.inbox);
         if let Some(error) = self.ended.get() {
@@ -229,7 +230,7 @@ impl Shared {
         let small = submission.bytes <= INLINE_BYTES_MAX;
         // What waits for a sync gains nothing by being written before the one under way has ended: it goes into the next
         // batch with all others that have come until then.
-        let patient = small && inbox.syncing && submission.request.level() >= Durability::Always;
+        let patient = wait && small && inbox.syncing && submission.request.level() >= Durability::Always;
         inbox.messages.push_back(Message::Submit(submission));
         if patient {
             return Ok(());
