@@ -108,7 +108,7 @@ function isCsiQuery(sequence: string): boolean {
     return true;
   }
   // The window's state, place, sizes and titles.
-  const first = Number.parseInt(params.split(";")[0] ?? "", 10);
+  const first = Number(params.split(";")[0]);
   return marker + intermediates === "" && last === "t" && [11, 13, 14, 15, 16, 18, 19, 20, 21].includes(first);
 }
 

@@ -108,7 +108,7 @@ export class StreamLink implements Link<StreamTold> {
   /** A link that dials at once and attaches as `attach` says. */
   constructor(identity: Identity, attach: Attach, now: number) {
     this.#connection = new Connection(identity, "stream", now);
-    this.#attach = { on_lag: "resync", from: "snapshot", ...attach };
+    this.#attach = { ...attach };
     this.#phase = { kind: "due", at: now };
   }
 

@@ -41,17 +41,21 @@ export interface AttachOptions {
 
 /** The attach of these options. */
 export function attachOf(session: string, options: AttachOptions): Attach {
-  const { mode = "observer", from = "snapshot", onLag = "resync", ...rest } = options;
-  const { lagBytesMax, windowBytes, scrollbackLines, ...same } = rest;
+  const { mode = "observer", from = "snapshot", cols, rows, onLag = "resync", lagBytesMax, windowBytes } = options;
+  const { scrollbackLines, until, times, agent } = options;
   return {
     session,
     mode,
     from,
+    ...(cols === undefined ? {} : { cols }),
+    ...(rows === undefined ? {} : { rows }),
     on_lag: onLag,
-    ...same,
     ...(lagBytesMax === undefined ? {} : { lag_bytes_max: lagBytesMax }),
     ...(windowBytes === undefined ? {} : { window_bytes: windowBytes }),
     ...(scrollbackLines === undefined ? {} : { scrollback_lines: scrollbackLines }),
+    ...(until === undefined ? {} : { until }),
+    ...(times === undefined ? {} : { times }),
+    ...(agent === undefined ? {} : { agent }),
   };
 }
 

@@ -449,8 +449,8 @@ export interface Remove {
   session: string;
 }
 
-/** Answer to a request that brings nothing. */
-export type Nothing = Record<string, never>;
+/** What a request carries that needs nothing, and what one brings that tells nothing. */
+export interface Nothing {}
 
 /** Types. Only the owner may. Answered when all of it was applied, or after 5 s with how much was. */
 export interface Write {
