@@ -2,22 +2,21 @@ import { Connection, isRestart } from "./connection.js";
 import type { Change, Identity } from "./connection.js";
 import { AbideError } from "./error.js";
 import type { LagCause, StreamEvent } from "./event.js";
-import { inputFrame, messageFrame } from "./frame.js";
+import { messageFrame } from "./frame.js";
 import type { Frame } from "./frame.js";
-import { InputWindow } from "./input-window.js";
 import type { Link, LinkEnd, LinkInput, SocketOutput } from "./link.js";
 import { readStream } from "./message.js";
 import { Told } from "./told.js";
+import { Typing } from "./typing.js";
+import type { TypingTold } from "./typing.js";
 import type {
   Attach,
   Attached,
   BackpressureWarning,
   Detached,
   ErrorMessage,
-  InputApplied,
   Lagged,
   Mode,
-  OwnershipChanged,
   StartAt,
   StreamMessage,
   StreamRequest,
@@ -36,14 +35,7 @@ export type StreamTold =
   | { kind: "attached"; attached: Attached }
   /** Something for the caller. A `detached` is the last one, and the link is over. */
   | { kind: "yield"; event: StreamEvent }
-  /** Input below this offset of the present epoch reached the program's terminal. */
-  | { kind: "applied"; offset: number }
-  /** Input from this offset of the present epoch on was refused for good. */
-  | { kind: "inputRefused"; offset: number; error: AbideError }
-  /** The present epoch of input has ended; what of it was applied, or undefined: nobody can tell. */
-  | { kind: "settled"; applied: number | undefined }
-  /** There is room for more input. */
-  | { kind: "room" }
+  | TypingTold
   /** A queue grows, or has shrunk. */
   | { kind: "backpressure"; warning: BackpressureWarning };
 
@@ -84,6 +76,7 @@ export class StreamLink implements Link<StreamTold> {
   readonly #connection: Connection;
   readonly #attach: Attach;
   readonly #told = new Told();
+  readonly #typing = new Typing((told) => this.#out.push(told));
   #out: StreamOutput[] = [];
   #phase: Phase;
   /** Where output goes on; undefined until it is known, and while a snapshot is wanted. */
@@ -97,9 +90,6 @@ export class StreamLink implements Link<StreamTold> {
   #ownerEpoch = 0;
   #owner: string | undefined;
   #windowBytes = 0;
-  #input: InputWindow | undefined;
-  /** When input is sent again that was refused for a reason that passes by itself. */
-  #inputAt: number | undefined;
   #wasAttached = false;
   #refusals = 0;
   #leaving = false;
@@ -134,19 +124,19 @@ export class StreamLink implements Link<StreamTold> {
 
   /** Everything below it, in the present epoch, reached the program's terminal. */
   get inputApplied(): number {
-    return this.#input?.applied ?? 0;
+    return this.#typing.applied;
   }
 
   /** Whether input can be accepted, now or when there is room. */
   get types(): boolean {
-    return this.#input !== undefined && !this.#leaving && !this.#connection.isEnded;
+    return this.#typing.isOwner && !this.#leaving && !this.#connection.isEnded;
   }
 
   pollTimeout(): number | undefined {
     const times = [this.#connection.pollTimeout()];
     if (this.#connection.isOpen) {
       times.push(this.#phase.kind === "due" ? this.#phase.at : undefined);
-      times.push(this.#phase.kind === "standing" ? this.#inputAt : undefined);
+      times.push(this.#phase.kind === "standing" ? this.#typing.pollTimeout() : undefined);
     }
     const due = times.filter((time) => time !== undefined);
     return due.length > 0 ? Math.min(...due) : undefined;
@@ -161,9 +151,9 @@ export class StreamLink implements Link<StreamTold> {
 
   /** Accepts as much input as there is room for: where it ends, and how many bytes were taken. */
   accept(bytes: Uint8Array): { taken: number; end: number; out: StreamOutput[] } {
-    const taken = this.types ? (this.#input?.accept(bytes) ?? 0) : 0;
+    const accepted = this.types ? this.#typing.accept(bytes) : { taken: 0, end: 0 };
     this.#sendInput();
-    return { taken, end: this.#input?.end ?? 0, out: this.#flush() };
+    return { ...accepted, out: this.#flush() };
   }
 
   /** The window has this size now. An observer's is remembered until it owns the session. */
@@ -229,7 +219,7 @@ export class StreamLink implements Link<StreamTold> {
       this.#broken(now);
     }
     this.#attachIfDue(now);
-    if (this.#inputAt !== undefined && this.#inputAt <= now) {
+    if (this.#phase.kind === "standing" && this.#typing.timeout(now)) {
       this.#sendInput();
     }
   }
@@ -329,10 +319,13 @@ export class StreamLink implements Link<StreamTold> {
         this.#attached(message);
         break;
       case "ownership_changed":
-        this.#ownerChanged(message);
+        this.#ownFrom(now, message.owner_epoch, message.owner, message.mode);
+        // What is past changes nothing of what this stream may do now.
+        this.#yield({ ...message, mode: this.mode });
         break;
       case "input_applied":
-        this.#inputApplied(message);
+        this.#typing.told(message);
+        this.#sendInput();
         break;
       case "lagged":
         this.#lagged(now, message);
@@ -377,7 +370,7 @@ export class StreamLink implements Link<StreamTold> {
     this.#ownerEpoch = attached.owner_epoch;
     this.#owner = attached.owner;
     this.#windowBytes = attached.input_window;
-    this.#takeInputState(attached);
+    this.#typing.attached(attached);
     this.#out.push({ kind: "attached", attached });
     if (attached.snapshot_bytes > 0) {
       this.#next = undefined;
@@ -398,36 +391,6 @@ export class StreamLink implements Link<StreamTold> {
     this.#attach.from = "snapshot";
   }
 
-  /** What the daemon knows of our input: go on in the same epoch, or settle the former one. */
-  #takeInputState(attached: Attached): void {
-    const isOwner = attached.mode === "owner";
-    if (isOwner && this.#input?.ownerEpoch === attached.owner_epoch) {
-      this.#applied(attached.input_applied);
-      this.#input.rewind(attached.input_applied);
-    } else {
-      this.#settle(this.#input?.finalCount(attached.incarnation, attached.former));
-      this.#own(isOwner, attached.owner_epoch, attached.input_applied);
-    }
-  }
-
-  #applied(offset: number): void {
-    this.#input?.appliedTo(offset);
-    this.#out.push({ kind: "applied", offset });
-  }
-
-  /** The present epoch of input has ended with this count. */
-  #settle(applied: number | undefined): void {
-    if (this.#input !== undefined) {
-      this.#input = undefined;
-      this.#out.push({ kind: "settled", applied });
-    }
-  }
-
-  #own(isOwner: boolean, epoch: number, applied: number): void {
-    this.#inputAt = undefined;
-    this.#input = isOwner ? new InputWindow(epoch, this.#incarnation, applied, this.#windowBytes) : undefined;
-  }
-
   /** A part of the output is skipped, with the marks in it: what they told stands in the message. */
   #lagged(now: number, lagged: Lagged): void {
     if (this.#phase.kind !== "standing" || this.#picture !== undefined || this.#next !== lagged.from) {
@@ -436,7 +399,7 @@ export class StreamLink implements Link<StreamTold> {
     }
     this.#gone = { from: lagged.from, cause: "slow" };
     this.#incarnation = Math.max(this.#incarnation, lagged.incarnation);
-    this.#ownFrom(lagged.owner_epoch, lagged.owner, lagged.mode);
+    this.#ownFrom(now, lagged.owner_epoch, lagged.owner, lagged.mode);
     if (lagged.snapshot_bytes > 0) {
       this.#expect(lagged.to, lagged);
     } else {
@@ -446,42 +409,19 @@ export class StreamLink implements Link<StreamTold> {
   }
 
   /** From now on an epoch of ownership counts, if it is newer than the one that did. */
-  #ownFrom(epoch: number, owner: string | undefined, mode: Mode): void {
+  #ownFrom(now: number, epoch: number, owner: string | undefined, mode: Mode): void {
     if (epoch > this.#ownerEpoch) {
       this.#ownerEpoch = epoch;
       this.#owner = owner;
       this.#attach.mode = mode;
-      // The final count comes before this message; without it nobody can tell.
-      this.#settle(undefined);
-      this.#own(mode === "owner", epoch, 0);
-      this.#out.push({ kind: "room" });
-    }
-  }
-
-  #ownerChanged(change: OwnershipChanged): void {
-    this.#ownFrom(change.owner_epoch, change.owner, change.mode);
-    // What is past changes nothing of what this stream may do now.
-    this.#yield({ ...change, mode: this.mode });
-  }
-
-  #inputApplied(told: InputApplied): void {
-    if (this.#input?.ownerEpoch !== told.owner_epoch) {
-      return;
-    }
-    this.#applied(told.input_offset);
-    if (told.final === true) {
-      this.#settle(told.input_offset);
-    } else {
-      this.#sendInput();
-      this.#out.push({ kind: "room" });
+      this.#typing.begin(now, epoch, this.#incarnation, mode === "owner", this.#windowBytes);
     }
   }
 
   #sendInput(): void {
-    this.#inputAt = undefined;
-    const unsent = this.#phase.kind === "standing" ? this.#input?.takeUnsent() : undefined;
-    if (this.#input !== undefined && unsent !== undefined) {
-      this.#out.push({ kind: "send", bytes: inputFrame(this.#input.ownerEpoch, unsent.offset, unsent.bytes) });
+    const bytes = this.#phase.kind === "standing" ? this.#typing.take() : undefined;
+    if (bytes !== undefined) {
+      this.#out.push({ kind: "send", bytes });
     }
   }
 
@@ -495,25 +435,10 @@ export class StreamLink implements Link<StreamTold> {
       const offset = error.number("input_offset");
       if (offset === undefined) {
         this.#yield({ type: "refused", error });
-      } else {
-        this.#inputRefused(now, offset, error);
+      } else if (this.#typing.refused(now, offset, error)) {
+        this.#sendInput();
       }
     }
-  }
-
-  /** What begins at `offset` was not taken. */
-  #inputRefused(now: number, offset: number, error: AbideError): void {
-    if (error.code === "INPUT_GAP") {
-      this.#input?.rewind(offset);
-      this.#sendInput();
-    } else if (error.retry === "retry") {
-      this.#input?.rewind(offset);
-      this.#inputAt = this.#connection.pause(now, RETRY_MS);
-    } else if (error.code !== "ROLE_FORBIDDEN" && error.code !== "OWNER_CHANGED") {
-      this.#input?.cut(offset);
-      this.#out.push({ kind: "inputRefused", offset, error });
-    }
-    // Of a change of owner the final count tells, which was sent before or comes next.
   }
 
   #attachRefused(now: number, error: AbideError): void {

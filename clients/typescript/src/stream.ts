@@ -11,6 +11,8 @@ import { Writes } from "./writes.js";
 
 /** Output that was read and not asked for; with more the socket is not read, and the daemon sees a slow client. */
 const QUEUE_BYTES_MAX = 1024 * 1024;
+/** The same while a write waits: the news that it was applied comes behind the output before it. */
+const QUEUE_BYTES_MAX_WRITING = 16 * QUEUE_BYTES_MAX;
 /** What an event counts for beside its bytes. */
 const EVENT_BYTES = 256;
 /** How to attach to a session. */
@@ -142,6 +144,9 @@ export class Stream implements AsyncIterable<StreamEvent> {
    * Types. It resolves when all of it has reached the program's terminal, once and in order, over lost connections and
    * dead daemons.
    *
+   * The news comes in order with the output. A loop over this stream that waits for a write does not read meanwhile: once
+   * the program has printed 16 MiB since, the write would never resolve. Go on reading while you wait for it.
+   *
    * Rejects with `NotApplied` if the client ceased to own the session before; `OUTCOME_UNKNOWN` if nobody can tell what
    * became of it; `ROLE_FORBIDDEN` if this stream does not own the session; `SESSION_TERMINATING` or `SESSION_EXITED`
    * (`details.from` as of `NotApplied`); `INPUT_QUEUE_FULL` while 16 MiB wait for the program.
@@ -156,7 +161,8 @@ export class Stream implements AsyncIterable<StreamEvent> {
         resolve();
       } else {
         const settle = (error?: AbideError): void => (error === undefined ? resolve() : reject(error));
-        this.#writes.add(bytes, (rest) => this.#accept(rest), settle);
+        this.#writes.add(this.#link.ownerEpoch, bytes, (rest) => this.#accept(rest), settle);
+        this.#flow();
       }
     });
   }
@@ -202,9 +208,10 @@ export class Stream implements AsyncIterable<StreamEvent> {
   /** Reads from the socket while there is room for what comes. */
   #flow(): void {
     const { weight } = this.#queue;
-    if (weight >= QUEUE_BYTES_MAX && !this.#isLeaving) {
+    const max = this.#writes.isEmpty ? QUEUE_BYTES_MAX : QUEUE_BYTES_MAX_WRITING;
+    if (weight >= max && !this.#isLeaving) {
       this.#transport.paused = true;
-    } else if (weight <= QUEUE_BYTES_MAX / 2) {
+    } else if (weight <= max / 2) {
       this.#transport.paused = false;
     }
   }
@@ -230,16 +237,18 @@ export class Stream implements AsyncIterable<StreamEvent> {
         this.#flow();
         break;
       case "applied":
-        this.#writes.applied(output.offset);
+        this.#writes.applied(output.ownerEpoch, output.offset);
+        this.#flow();
         break;
       case "inputRefused":
-        this.#writes.refused(output.offset, output.error);
+        this.#writes.refused(output.ownerEpoch, output.offset, output.error);
         break;
       case "settled":
-        this.#writes.settled(output.applied);
+        this.#writes.settled(output.ownerEpoch, output.applied);
+        this.#flow();
         break;
       case "room":
-        this.#writes.feed((bytes) => this.#accept(bytes));
+        this.#writes.feed(this.#link.ownerEpoch, (bytes) => this.#accept(bytes));
         break;
       case "backpressure":
         this.#host.backpressure(output.warning);
@@ -250,7 +259,7 @@ export class Stream implements AsyncIterable<StreamEvent> {
   }
 
   #end(error: AbideError, told: boolean): void {
-    this.#writes.settled(undefined);
+    this.#writes.end();
     this.#started?.(error);
     this.#started = undefined;
     // An end that the caller or the session wanted was told as `detached`.

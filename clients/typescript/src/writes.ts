@@ -4,6 +4,7 @@ import { AbideError, NotApplied } from "./error.js";
 const WAITING_BYTES_MAX = 16 * 1024 * 1024;
 
 interface Write {
+  readonly ownerEpoch: number;
   readonly bytes: Uint8Array;
   /** How much of it the window has taken. */
   taken: number;
@@ -15,25 +16,30 @@ interface Write {
 /** Takes input as far as there is room: how many bytes, and where they end. */
 export type Accept = (bytes: Uint8Array) => { taken: number; end: number };
 
-/** The writes of a stream that have not come to an end, in order. All of them belong to one epoch of ownership. */
+/** The writes of a stream that have not come to an end, in order, each in its epoch of ownership. */
 export class Writes {
   #writes: Write[] = [];
   #waitingBytes = 0;
 
+  /** Whether any are left. */
+  get isEmpty(): boolean {
+    return this.#writes.length === 0;
+  }
+
   /** One more; `settle` is called once, without an error when all of it was applied. */
-  add(bytes: Uint8Array, accept: Accept, settle: (error?: AbideError) => void): void {
+  add(ownerEpoch: number, bytes: Uint8Array, accept: Accept, settle: (error?: AbideError) => void): void {
     if (this.#waitingBytes + bytes.length > WAITING_BYTES_MAX) {
       settle(new AbideError("INPUT_QUEUE_FULL", `more than ${WAITING_BYTES_MAX} bytes wait to be sent`));
       return;
     }
-    this.#writes.push({ bytes, taken: 0, end: 0, settle });
+    this.#writes.push({ ownerEpoch, bytes, taken: 0, end: 0, settle });
     this.#waitingBytes += bytes.length;
-    this.feed(accept);
+    this.feed(ownerEpoch, accept);
   }
 
-  /** There is room, perhaps. */
-  feed(accept: Accept): void {
-    for (const write of this.#writes) {
+  /** There is room in the window of this epoch, perhaps. */
+  feed(ownerEpoch: number, accept: Accept): void {
+    for (const write of this.#writes.filter((write) => write.ownerEpoch === ownerEpoch)) {
       const rest = write.bytes.subarray(write.taken);
       if (rest.length > 0) {
         const { taken, end } = accept(rest);
@@ -48,13 +54,13 @@ export class Writes {
   }
 
   /** Input below `offset` was applied. */
-  applied(offset: number): void {
-    this.#settle((write) => (isWhole(write) && write.end <= offset ? "done" : undefined));
+  applied(ownerEpoch: number, offset: number): void {
+    this.#settle(ownerEpoch, (write) => (isWhole(write) && write.end <= offset ? "done" : undefined));
   }
 
   /** Input from `offset` on was refused for good. */
-  refused(offset: number, error: AbideError): void {
-    this.#settle((write) => {
+  refused(ownerEpoch: number, offset: number, error: AbideError): void {
+    this.#settle(ownerEpoch, (write) => {
       if (isWhole(write) && write.end <= offset) {
         return undefined;
       }
@@ -64,8 +70,8 @@ export class Writes {
   }
 
   /** The epoch has ended; of its input this much was applied, or nobody can tell. */
-  settled(applied: number | undefined): void {
-    this.#settle((write) => {
+  settled(ownerEpoch: number, applied: number | undefined): void {
+    this.#settle(ownerEpoch, (write) => {
       if (write.taken === 0) {
         return new NotApplied(0);
       }
@@ -77,10 +83,17 @@ export class Writes {
     });
   }
 
-  #settle(outcome: (write: Write) => AbideError | "done" | undefined): void {
+  /** The stream is over: nothing more is told of any epoch. */
+  end(): void {
+    for (const ownerEpoch of new Set(this.#writes.map((write) => write.ownerEpoch))) {
+      this.settled(ownerEpoch, undefined);
+    }
+  }
+
+  #settle(ownerEpoch: number, outcome: (write: Write) => AbideError | "done" | undefined): void {
     const left: Write[] = [];
     for (const write of this.#writes) {
-      const result = outcome(write);
+      const result = write.ownerEpoch === ownerEpoch ? outcome(write) : undefined;
       if (result === undefined) {
         left.push(write);
       } else {

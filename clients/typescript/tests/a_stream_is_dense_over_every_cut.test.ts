@@ -128,13 +128,13 @@ class History {
           this.viewer.event(output.event);
           break;
         case "applied":
-          this.#writes.applied(output.offset);
+          this.#writes.applied(output.ownerEpoch, output.offset);
           break;
         case "settled":
-          this.#writes.settled(output.applied);
+          this.#writes.settled(output.ownerEpoch, output.applied);
           break;
         case "room":
-          this.#writes.feed((bytes) => this.#accept(bytes));
+          this.#writes.feed(this.#link.ownerEpoch, (bytes) => this.#accept(bytes));
           break;
         case "attached":
           break;
@@ -154,7 +154,7 @@ class History {
     if (this.#link.types && bytes.length > 0) {
       const typed: Typed = { bytes, epoch: this.#link.ownerEpoch, outcomes: [] };
       this.typed.push(typed);
-      this.#writes.add(bytes, (rest) => this.#accept(rest), (error) => typed.outcomes.push(error ?? "done"));
+      this.#writes.add(typed.epoch, bytes, (rest) => this.#accept(rest), (error) => typed.outcomes.push(error ?? "done"));
     }
   }
 
@@ -170,7 +170,7 @@ class History {
     this.daemon.sendOutput(dice);
     this.daemon.writeInput(dice);
     if (!faults || dice.oneIn(3)) {
-      this.daemon.tellApplied(false);
+      this.daemon.tellApplied();
     }
     for (const frame of this.daemon.wire?.toClient.deliver(dice) ?? []) {
       this.#input({ kind: "frame", frame }, reachable);

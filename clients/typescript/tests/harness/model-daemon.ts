@@ -157,17 +157,22 @@ export class ModelDaemon {
     this.#applied = to;
   }
 
-  tellApplied(final: boolean): void {
+  tellApplied(): void {
     const { attachment } = this;
-    if (attachment?.mode === "owner" && (final || attachment.toldApplied < this.#applied)) {
+    if (attachment?.mode === "owner" && attachment.toldApplied < this.#applied) {
       attachment.toldApplied = this.#applied;
-      const told = { type: "input_applied", owner_epoch: this.#ownerEpoch, input_offset: this.#applied } as const;
-      this.#say(final ? { ...told, final } : told);
+      this.#say({ type: "input_applied", owner_epoch: this.#ownerEpoch, input_offset: this.#applied });
     }
   }
 
   changeOwner(owner: string | undefined): void {
-    this.tellApplied(true);
+    // The mark of the change is in the log before the holder has told the count, so either may come first.
+    const isCountFirst = this.#ownerEpoch % 2 === 0;
+    const count = { owner_epoch: this.#ownerEpoch, input_offset: this.#applied, final: true } as const;
+    const isTold = this.attachment?.mode === "owner";
+    if (isTold && isCountFirst) {
+      this.#say({ type: "input_applied", ...count });
+    }
     if (this.#applied > 0) {
       this.#former = { owner_epoch: this.#ownerEpoch, input_applied: this.#applied };
     }
@@ -188,6 +193,9 @@ export class ModelDaemon {
         cause: "takeover",
         mode,
       });
+    }
+    if (isTold && !isCountFirst) {
+      this.#say({ type: "input_applied", ...count });
     }
   }
 
