@@ -273,6 +273,9 @@ export class StreamLink implements Link<StreamTold> {
     if (fresh.length > 0) {
       this.#next = next + fresh.length;
       this.#yield({ type: "chunk", offset: next, bytes: fresh });
+      if (this.#typing.asks()) {
+        this.#send({ type: "input_state" });
+      }
     }
   }
 

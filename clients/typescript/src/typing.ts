@@ -26,6 +26,8 @@ export class Typing {
   /** Epochs that have ended, and until when their count is waited for. */
   readonly #ended = new Map<InputWindow, number>();
   #againAt: number | undefined;
+  /** The daemon was asked for its count. */
+  #isAsked = false;
 
   /** Nothing may be typed yet. */
   constructor(tell: (told: TypingTold) => void) {
@@ -63,10 +65,21 @@ export class Typing {
       : inputFrame(this.#window.ownerEpoch, unsent.offset, unsent.bytes);
   }
 
+  /**
+   * The program has printed: whether the daemon is to be asked how much of its input was applied. It tells by itself only
+   * each 100 ms, and nothing once the program has ended.
+   */
+  asks(): boolean {
+    const asks = !this.#isAsked && this.#window !== undefined && this.#window.applied < this.#window.end;
+    this.#isAsked ||= asks;
+    return asks;
+  }
+
   /** What the daemon knows of our input: go on in the same epoch, or settle the former one. */
   attached(attached: Attached): void {
     const { incarnation, former, owner_epoch: epoch, input_applied: applied, input_window: bytesMax } = attached;
     const isOwner = attached.mode === "owner";
+    this.#isAsked = false;
     for (const window of [...this.#ended.keys()]) {
       this.#settle(window, window.finalCount(incarnation, former));
     }
@@ -87,6 +100,7 @@ export class Typing {
       this.#ended.set(this.#window, now + FINAL_MS);
     }
     this.#againAt = undefined;
+    this.#isAsked = false;
     this.#window = isOwner ? new InputWindow(epoch, incarnation, 0, bytesMax) : undefined;
     this.#tell({ kind: "room" });
   }
@@ -95,6 +109,7 @@ export class Typing {
   told(told: InputApplied): void {
     const window = [this.#window, ...this.#ended.keys()].find((window) => window?.ownerEpoch === told.owner_epoch);
     if (window !== undefined) {
+      this.#isAsked &&= window !== this.#window;
       this.#appliedTo(window, told.input_offset);
       if (told.final === true) {
         this.#settle(window, told.input_offset);

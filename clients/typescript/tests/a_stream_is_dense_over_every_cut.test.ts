@@ -170,7 +170,7 @@ class History {
     this.daemon.sendOutput(dice);
     this.daemon.writeInput(dice);
     if (!faults || dice.oneIn(3)) {
-      this.daemon.tellApplied();
+      this.daemon.tellApplied(false);
     }
     for (const frame of this.daemon.wire?.toClient.deliver(dice) ?? []) {
       this.#input({ kind: "frame", frame }, reachable);

@@ -97,7 +97,8 @@ function sentBy(message: { type: string; cols: number; rows: number; offset: num
   link.handle(0, { kind: "connected" });
   const hello = link.handle(0, { kind: "frame", frame: { kind: "message", text: Buffer.from(JSON.stringify(HELLO_OK)) } });
   const attached = GOLDEN.stream_messages.find((text) => text.includes('"attached"')) ?? "";
-  const out = isAttach ? hello : link.handle(0, { kind: "frame", frame: { kind: "message", text: Buffer.from(attached) } });
+  const standing = Buffer.from(attached.replace('"snapshot_bytes":5321', '"snapshot_bytes":0'));
+  const out = isAttach ? hello : link.handle(0, { kind: "frame", frame: { kind: "message", text: standing } });
   switch (message.type) {
     case "resize":
       out.push(...link.resize({ cols: message.cols, rows: message.rows }));
@@ -109,8 +110,9 @@ function sentBy(message: { type: string; cols: number; rows: number; offset: num
       out.push(...link.detach());
       break;
     case "input_state":
-      // The link is told of its input by itself, and never asks.
-      return messageFrame({ type: "input_state" });
+      // It asks when the program prints something after it was typed to.
+      out.push(...link.accept(Buffer.from("x")).out);
+      out.push(...link.handle(0, { kind: "frame", frame: { kind: "output", offset: 81_920, bytes: Buffer.from("x") } }));
   }
   const sent = out.flatMap((output) => (output.kind === "send" ? [output.bytes] : []));
   return Buffer.from(sent.at(-1) ?? []);

@@ -67,8 +67,8 @@ export class ModelDaemon {
     } else if (message.type === "attach") {
       this.#attach(String(message["id"]), message as unknown as Attach);
     } else {
-      assert.equal(message.type, "detach");
-      this.#say({ type: "detached", code: "DETACHED" });
+      assert.equal(message.type, "input_state");
+      this.tellApplied(true);
     }
   }
 
@@ -157,9 +157,9 @@ export class ModelDaemon {
     this.#applied = to;
   }
 
-  tellApplied(): void {
+  tellApplied(isAsked: boolean): void {
     const { attachment } = this;
-    if (attachment?.mode === "owner" && attachment.toldApplied < this.#applied) {
+    if (attachment?.mode === "owner" && (isAsked || attachment.toldApplied < this.#applied)) {
       attachment.toldApplied = this.#applied;
       this.#say({ type: "input_applied", owner_epoch: this.#ownerEpoch, input_offset: this.#applied });
     }

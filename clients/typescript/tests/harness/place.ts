@@ -27,12 +27,12 @@ export class Place {
     this.#root = root;
   }
 
-  /** Directories without a daemon. */
-  static async make(): Promise<Place> {
+  /** Directories without a daemon; `below` makes their paths longer. */
+  static async make(below = ""): Promise<Place> {
     if (!existsSync(ABIDE)) {
       throw new Error(`${ABIDE} is missing: run "cargo build --release -p abide", or set ABIDE`);
     }
-    return new Place(await mkdtemp(join(tmpdir(), "abide-ts-")));
+    return new Place(await mkdtemp(join(tmpdir(), `abide-ts-${below}`)));
   }
 
   /** Directories and a daemon that serves. */

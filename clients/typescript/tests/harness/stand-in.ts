@@ -8,7 +8,7 @@ import { Decoder, messageFrame } from "../../src/frame.js";
 import { HELLO_OK, messageOf } from "./wire.js";
 
 type Message = Record<string, unknown> & { type: string };
-type Answer = (message: Message, say: (message: object) => void) => void;
+type Answer = (message: Message, say: (message: object) => void, cut: () => void) => void;
 
 /** A peer on a socket that greets, remembers every message after the greeting, and answers as it is told to. */
 export class StandIn {
@@ -45,7 +45,7 @@ export class StandIn {
         const message = messageOf(frame);
         if (greeted) {
           this.texts.push(frame.kind === "message" ? Buffer.from(frame.text).toString("utf8") : frame.kind);
-          this.#answer(message, say);
+          this.#answer(message, say, () => socket.end());
         } else {
           greeted = true;
           this.hellos.push(message);
