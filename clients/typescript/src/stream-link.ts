@@ -378,6 +378,8 @@ export class StreamLink implements Link<StreamTold> {
     this.#windowBytes = attached.input_window;
     this.#typing.attached(attached);
     this.#out.push({ kind: "attached", attached });
+    // Half a picture of the connection before is none.
+    this.#picture = undefined;
     if (attached.snapshot_bytes > 0) {
       this.#next = undefined;
       this.#expect(attached.offset, attached);
@@ -597,8 +599,6 @@ export class StreamLink implements Link<StreamTold> {
         }
         this.#out.push({ kind: "close" });
         this.#phase = { kind: "due", at: now };
-        // Half a picture is none.
-        this.#picture = undefined;
         break;
       case "ended":
         if (change.error.code === "DAEMON_STOPPING") {

@@ -261,5 +261,5 @@ test("for owners and observers, terminals and recorders", (context) => {
   const { dials, named, pictures, typed, notApplied, unknown } = counts;
   const isEnough = dials > 3_000 && named > 300 && pictures > 500 && typed > 50_000 && notApplied > 200 && unknown > 0;
   assert.ok(isEnough, "too few faults struck");
-  assert.ok(unknown < notApplied, "mostly it can be told what reached the program");
+  assert.ok(unknown * 10 < notApplied, "nearly always it can be told what reached the program");
 });

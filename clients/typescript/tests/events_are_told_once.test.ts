@@ -34,6 +34,7 @@ test("over lost connections", async (context) => {
   });
   context.after(() => standIn.close());
   const client = await connect({ path: standIn.path });
+  context.after(() => client.close());
   const events = await soon("a subscription", client.subscribe({ sessions: ["s"] }));
   assert.equal(events.number, 100);
   const seen: Happened[] = [];
@@ -55,7 +56,6 @@ test("over lost connections", async (context) => {
   // A subscription has a client id of its own: the client's connection is not replaced by it.
   assert.ok(new Set(standIn.hellos.map((hello) => hello["client_id"])).size === 2);
   assert.deepEqual(await client.list(), { sessions: [] });
-  await client.close();
 });
 
 test("what is not kept any more is named", async (context) => {

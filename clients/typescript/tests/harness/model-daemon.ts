@@ -205,8 +205,10 @@ export class ModelDaemon {
       const from = attachment.cursor;
       const to = Math.min(this.output.length, from + dice.below(30));
       attachment.cursor = to;
+      // What was sent may be sent once more.
+      const again = dice.oneIn(10) ? Math.max(0, from - dice.below(5)) : from;
       if (to > from) {
-        this.wire?.toClient.send(dataFrame(2, from, this.output.subarray(from, to)));
+        this.wire?.toClient.send(dataFrame(2, again, this.output.subarray(again, to)));
       }
     }
   }
