@@ -73,12 +73,29 @@ test("what a stream sends", () => {
   for (const text of GOLDEN.stream_requests) {
     const message = JSON.parse(text) as { type: string; id: string; cols: number; rows: number; offset: number } & Attach;
     seen.add(message.type);
-    // A width in pixels is no option of this library.
-    const expected = message.type === "attach" ? text.replace(',"xpixel":1,"ypixel":2', "") : text;
+    // A width in pixels is no option of this library; the owner epoch is named by the link itself, below.
+    const expected = message.type === "attach" ? text.replace(/,"xpixel":1,"ypixel":2|,"owner_epoch":3/, "") : text;
     const sent = sentBy(message);
     assert.deepEqual(sent, framed(expected.replace(/"id":"\d+"/, '"id":"1"')), expected);
   }
   assert.deepEqual([...seen].sort(), ["ack", "attach", "detach", "input_state", "resize"]);
+});
+
+test("a stream that comes back names the owner epoch that it goes on with", () => {
+  const identity = { clientId: "c", seed: "0".repeat(32), mayStart: false };
+  const link = new StreamLink(identity, { session: "s", mode: "owner" }, 0);
+  const say = (text: string) => link.handle(10_000, { kind: "frame", frame: { kind: "message", text: Buffer.from(text) } });
+  const greeted = () => {
+    link.handle(10_000, { kind: "timeout" });
+    link.handle(10_000, { kind: "connected" });
+    const sent = say(JSON.stringify(HELLO_OK)).flatMap((output) => (output.kind === "send" ? [output.bytes] : []));
+    return Buffer.concat(sent).toString();
+  };
+  assert.doesNotMatch(greeted(), /owner_epoch/);
+  const attached = GOLDEN.stream_messages.find((text) => text.includes('"attached"')) ?? "";
+  say(attached.replace('"snapshot_bytes":5321', '"snapshot_bytes":0'));
+  link.handle(0, { kind: "closed" });
+  assert.match(greeted(), /"owner_epoch":1/);
 });
 
 /** The bytes of the link's own message of this type. */
