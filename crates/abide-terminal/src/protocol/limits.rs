@@ -9,7 +9,7 @@ pub const PROTOCOL: &str = "abide-terminal";
 pub const VERSION: u32 = 1;
 
 /// Where the answer to a client of another version sends its reader.
-pub const DOCS: &str = "docs/terminals.md#another-version-of-the-protocol";
+pub const DOCS: &str = "clients/typescript/README.md#migration";
 
 /// Largest length field of a frame, which counts the kind and the payload.
 pub const FRAME_BYTES_MAX: u32 = 1_048_576;
