@@ -250,7 +250,7 @@ impl Viewer {
             mode,
         }));
         tracing::debug!(session = %self.session, client = %self.client, from = from.0, to = to.0, "a stream is resynced");
-        self.teller = Teller::default();
+        self.teller.skip();
         at.credit.skip(from, to);
         at.cursor = snapshot.place.cursor();
         at.snapshot = Sending { bytes: snapshot.bytes, position: 0 };

@@ -38,6 +38,11 @@ impl Teller {
         Self { times, hole_told: false }
     }
 
+    /// What comes next does not follow what was told of before.
+    pub fn skip(&mut self) {
+        self.hole_told = false;
+    }
+
     /// What the stream of this client is told of these records, which follow those told of before. `types`: it is the one
     /// that types, or will be from the next change of owner on.
     pub fn tell(&mut self, records: &[Record], client: &ClientId, types: bool) -> Vec<Told> {
