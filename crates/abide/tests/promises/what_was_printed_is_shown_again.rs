@@ -13,8 +13,8 @@ use crate::harness::{Place, SOON};
 /// Prints colours, progress, a character that comes in two writes, and, after a resize and a signal, a last line without
 /// an end.
 const PROGRAM: &str = "stty -echo; trap 'printf after; kill $!; exit 0' USR1; \
-    printf '\\033[1mbold\\033[m\\n 50 %%\\r100 %%\\n'; printf 'd\\303'; printf '\\251j\\303\\240\\n'; echo ready; \
-    sleep 1000 & wait";
+    printf '\\033[1mbold\\033[m\\n 50 %%\\r100 %%\\n'; printf 'd\\303'; printf '\\251j\\303\\240\\n'; \
+    sleep 1000 & echo ready; wait";
 
 const RAW: &str = "\x1b[1mbold\x1b[m\r\n 50 %\r100 %\r\ndéjà\r\nready\r\nafter";
 const PLAIN: &str = "bold\n100 %\ndéjà\nready\nafter";
