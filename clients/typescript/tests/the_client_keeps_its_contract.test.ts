@@ -211,6 +211,10 @@ scene("a stream brings a picture, sizes, the end; it is resumed by its position"
   assert.match(await read(resumed, "two"), /two$/);
   await resumed.write("three");
   for await (const event of resumed) {
+    // Another stream counts its input anew: that begins an owner epoch.
+    if (event.type === "ownership_changed") {
+      continue;
+    }
     assert.equal(text([event]), "three");
     break;
   }
